@@ -1,0 +1,89 @@
+"""What crosses the rooms of the house: batches, stretches of training, and who prices what.
+
+This module imports nothing of the package but the ground floor, so that data, methods and
+callbacks can meet here without knowing each other.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Refusal(Exception):
+    """A setting that cannot be honoured, in one sentence that names it and says what to do."""
+
+
+class Batch(NamedTuple):
+    """One rank's share of a global batch."""
+
+    x: Tensor
+    """Inputs, (n, *input_shape), float32, normalised."""
+    y: Tensor
+    """Labels, (n,), int64."""
+    weight: float
+    """Factor on the *summed* loss of this share: the mean over ranks is then the global mean."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of training: so many steps, on these labels only, with randomness of its own."""
+
+    rows: Tensor
+    """Positions that may be trained on, (m,), int64; positions of labels already sent."""
+    steps: int
+    """Optimiser steps."""
+    seed: int
+    """What shuffling, augmentation and dropout of the stretch are derived from."""
+
+
+@runtime_checkable
+class LabelSequence(Protocol):
+    """Labels in the order in which they are sent, and the inputs that the receiver already has."""
+
+    name: str
+    num_classes: int
+    input_shape: tuple[int, ...]
+    order_seed: int
+    num_labels: int
+    batch_size: int
+    stretch: Stretch | None
+    """What the next training loader walks over; None: ordinary epochs over everything."""
+
+    @property
+    def labels(self) -> Tensor:
+        """All labels in coding order, (num_labels,), int64, on the CPU."""
+
+    @property
+    def order(self) -> Tensor:
+        """Stock index of each position, (num_labels,), int64."""
+
+    @property
+    def order_sha256(self) -> str:
+        """SHA-256 of the inputs' content digests in coding order."""
+
+    @property
+    def labels_sha256(self) -> str:
+        """SHA-256 of the labels (int64, little endian) in coding order."""
+
+    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:
+        """Inputs at ``rows``, float32, normalised; ``view`` > 0: under that view's fixed augmentation."""
+
+    def test_split(self) -> tuple[Tensor, Tensor] | None:
+        """Raw test inputs and labels, read from disk at this call; None where there are none."""
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Raw inputs as the network sees them."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A method whose networks give logits, and which can be trained again from the start."""
+
+    training_steps: int | None
+    """Optimiser steps of the present training, for schedules; None: ask the trainer."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Unnormalised log-probabilities, (n, *input_shape) -> (n, num_classes)."""
+
+    def reset_parameters(self) -> None:
+        """Draw a fresh initialisation from torch's global generator."""

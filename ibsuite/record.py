@@ -1,0 +1,137 @@
+"""The run folder: the names of its files, and the schema of ``codelength.json``.
+
+Everything that is read after a run is read from this folder, so whoever writes or reads it does
+so by these names.
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+CONFIG = "config.yaml"
+CODELENGTH = "codelength.json"
+LABELS = "labels.npz"
+CURVE = "curve.csv"
+METRICS = "metrics.csv"
+CHECKPOINTS = "checkpoints"
+LAST = "checkpoints/last.ckpt"
+FINAL = "checkpoints/final.ckpt"
+FIGURES = "figures"
+
+CODES = (
+    "uniform",
+    "two_part",
+    "network_compression",
+    "subspace",
+    "variational",
+    "prequential",
+    "switch",
+    "self_switch",
+)
+
+
+@dataclass(kw_only=True)
+class Codelength:
+    """A description length in bits with everything that it is made of (``codelength.json``)."""
+
+    code: str
+    """Which code: one of ``CODES``."""
+    data: dict[str, Any]
+    """name, num_labels, num_classes, order_seed, order_sha256, labels_sha256."""
+    uniform_bits: float
+    """n log2 K."""
+    class_frequency_bits: float
+    """The adaptive (Krichevsky-Trofimov) code of the labels without the inputs."""
+    charges: dict[str, float]
+    """Named parts of the total, in bits."""
+    compared: dict[str, float] = field(default_factory=dict)
+    """What other readings of the run would give; never a headline."""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """start, stop, bits, ... of each block; together they cover every label once."""
+    measured_bits: int | None = None
+    """8 x bytes of the real message, where one was written."""
+    manifest_bits: int | None = None
+    model_information_bits: float | None = None
+    """Total minus the label bits under the final model trained on all labels."""
+    test: dict[str, float] | None = None
+    """accuracy, nll_bits of the final model on the test split."""
+    cost: dict[str, float] = field(default_factory=dict)
+    """seconds, optimiser_steps, samples_seen, peak_memory_bytes, devices."""
+    seed: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    git_commit: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"unknown code {self.code!r}; known are {', '.join(CODES)}")
+        broken = [name for name, bits in self.charges.items() if not math.isfinite(bits)]
+        if broken:
+            raise ValueError(f"charge {broken[0]!r} is not finite")
+        stop = 0
+        for part in self.parts:
+            if part["start"] != stop:
+                raise ValueError(f"parts leave a gap or overlap at label {stop}")
+            stop = part["stop"]
+        if self.parts and stop != self.data["num_labels"]:
+            raise ValueError(f"parts end at label {stop} of {self.data['num_labels']}")
+
+    @property
+    def total_bits(self) -> float:
+        """The description length, bits: the sum of all charges."""
+        return math.fsum(self.charges.values())
+
+    @property
+    def compression_ratio(self) -> float:
+        """Total over uniform: 1 means that nothing was gained."""
+        return self.total_bits / self.uniform_bits
+
+    @property
+    def mutual_information_bits_per_label(self) -> float:
+        """(uniform - total) / n: the lower estimate of I(X;Y) that any code gives, bits a label."""
+        return (self.uniform_bits - self.total_bits) / float(self.data["num_labels"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as it is written."""
+        document: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        document["total_bits"] = self.total_bits
+        document["compression_ratio"] = self.compression_ratio
+        document["mutual_information_bits_per_label"] = self.mutual_information_bits_per_label
+        return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write ``document`` so that ``path`` holds either the old or the whole new text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    os.replace(temporary, path)
+
+
+def write_codelength(run: Path, codelength: Codelength) -> None:
+    """Write ``codelength.json`` into the run folder."""
+    write_json(run / CODELENGTH, codelength.as_dict())
+
+
+def read_codelength(run: Path) -> dict[str, Any]:
+    """Read ``codelength.json`` of a finished run; FileNotFoundError where it is unfinished."""
+    document: dict[str, Any] = json.loads((run / CODELENGTH).read_text())
+    if document.get("schema") != SCHEMA:
+        raise ValueError(f"{run / CODELENGTH} has schema {document.get('schema')}, not {SCHEMA}")
+    return document
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows with the same keys as a table with a header."""
+    rows = list(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+        table.writeheader()
+        table.writerows(rows)
