@@ -1,0 +1,60 @@
+"""The small modern convolutional network that the package uses by default on images."""
+
+from torch import Tensor, nn
+
+from ibsuite.nn.initial import draw_layers
+from ibsuite.nn.layers import convolve, halve, image_shape
+
+
+class ConvNet(nn.Module):
+    """Small convolutional network with batch norm and a global average.
+
+    ::
+
+        x ─ [ 3x3 conv ─ batch norm ─ ReLU ] x depth ─ pool ─ ... ─ global average ─ dropout ─ linear ─ logits
+            └───────────── one stage per width ─────────────┘
+
+    2x2 max pooling stands between the stages, as long as at least 2x2 pixels are left. Ours; no paper.
+    Kaiming normal convolutions; the last layer starts at zero, so that an untrained network gives
+    every class the same probability and codes at exactly the uniform length.
+    162,562 parameters on 1 x 28 x 28, 162,994 on 3 x 32 x 32.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width).
+        num_classes: Number of classes.
+        widths: Channels of each stage.
+        depth: Convolutions per stage.
+        dropout: Probability of dropping an averaged feature while training.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        widths: tuple[int, ...] = (24, 48, 96),
+        depth: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape(self, input_shape)
+        layers: list[nn.Module] = []
+        for stage, outputs in enumerate(widths):
+            if stage:
+                pool, height, width = halve(height, width, smallest=2)
+                layers += pool
+            for _ in range(depth):
+                layers += convolve(channels, outputs, batch_norm=True)
+                channels = outputs
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw a fresh initialisation from torch's global generator."""
+        draw_layers(self)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of ``x``, (n, channels, height, width) -> (n, num_classes)."""
+        return self.head(self.dropout(self.features(x).mean((2, 3))))
