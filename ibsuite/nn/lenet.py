@@ -34,7 +34,7 @@ class LeNet(nn.Module):
         height, width = (((side + 2 * padding - 4) // 2 + 2 * padding - 4) // 2 for side in (height, width))
         if min(height, width) < 1:
             raise ValueError(
-                f"LeNet with padding={padding} has no pixel left of {tuple(input_shape)}; use padding=2 or MLP."
+                f"LeNet with padding={padding} leaves no pixel of {tuple(input_shape)}; use padding=2 or MLP."
             )
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2),

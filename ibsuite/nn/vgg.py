@@ -102,7 +102,7 @@ class VGG13(VGG):
 
     Stages 64 x 2 | 128 x 2 | 256 x 3 | 512 x 3 | 512 x 3, each with a max pool, then 512 units.
     Blier & Ollivier 2018, appendix D, after Zagoruyko 2015, whose dropout between convolutions is (0.3, 0.4).
-    14,982,474 parameters on 3 x 32 x 32 (VGGa), 14,977,728 of them weights; with batch norm (VGGb) 14,987,210.
+    14,982,474 parameters on 3 x 32 x 32 (VGGa; 14,977,728 are weights); with batch norm (VGGb) 14,987,210.
 
     Args:
         input_shape: Shape of one input, (channels, height, width).
