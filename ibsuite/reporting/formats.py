@@ -1,0 +1,48 @@
+"""Numbers as tables print them; amounts of information in bit or kbit."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+MISSING = "–"
+
+
+def format_bits(bits: float | None, std: float | None = None) -> str:
+    """An amount of information in bits, with its unit; with ``std`` as mean ± std.
+
+    The one rule: below 10,000 bit in bit with one decimal, from there on in kbit with three, so
+    that 1 kbit = 1,000 bit and no digit below a bit is claimed for long codes.
+
+    Examples:
+        >>> format_bits(281.42), format_bits(199315.6857)
+        ('281.4 bit', '199.316 kbit')
+    """
+    if bits is None:
+        return MISSING
+    scale, unit, digits = (1, "bit", 1) if abs(round(bits, 1)) < 10_000 else (1000, "kbit", 3)
+    spread = "" if std is None else f" ± {std / scale:,.{digits}f}"
+    return f"{bits / scale:,.{digits}f}{spread} {unit}"
+
+
+def format_number(number: float | None, std: float | None = None, digits: int = 3) -> str:
+    """A plain number, with ``std`` as mean ± std."""
+    if number is None:
+        return MISSING
+    return f"{number:,.{digits}f}" + ("" if std is None else f" ± {std:,.{digits}f}")
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A duration: seconds below two minutes, then minutes, then hours."""
+    if seconds is None:
+        return MISSING
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n - 1); None for the latter where there is one value."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError("a value is not finite")
+    return fmean(values), stdev(values) if len(values) > 1 else None

@@ -1,0 +1,165 @@
+"""A published result: one small JSON per experiment, in bits, with the command that made it."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ibsuite import record
+from ibsuite.reporting.formats import mean_std
+from ibsuite.reporting.runs import Run, difference, load_run, refuse
+
+HARDWARE = ("cores", "devices", "device_name")
+LENGTHS = (
+    "total_bits",
+    "compression_ratio",
+    "uniform_bits",
+    "class_frequency_bits",
+    "measured_bits",
+    "manifest_bits",
+    "model_information_bits",
+    "mutual_information_bits_per_label",
+)
+ABSOLUTE = re.compile(r"(?<![\w.~/-])/[^'\",;:=\[\]{}]*")
+OPTION = re.compile(r"--[\w.]+\+?")
+LEFT_OUT = re.compile(r"--(seed_everything|ckpt_path)=|--(?!config=)[\w.]+=/")
+HIDDEN = re.compile(r"[/\\@]|^(host|hostname|node|user)$")
+"""What betrays a machine or its owner: paths, host names."""
+
+
+def publish(runs: list[Path], name: str, results: Path, reduced: str | None = None) -> Path:
+    """Write ``results/NAME.json``: means over seeds of all lengths in bits, and where they come from.
+
+    Args:
+        runs: Folders of finished runs of one experiment that differ in the seed alone.
+        name: The experiment, named like its config: lower case letters, digits, underscores.
+        results: Folder of published results.
+        reduced: What was left out against the full experiment, in words; None for the full one.
+
+    Returns:
+        The file written.
+
+    Raises:
+        Refusal: A run is unfinished, a seed occurs twice, or the runs differ in more than the seed.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        refuse(f"{name!r} is no name of an experiment; use lower case letters, digits and underscores")
+    if reduced is not None and not reduced.strip():
+        refuse("what a reduced run leaves out must be said in words, not left empty")
+    if not runs:
+        refuse("nothing to publish; give at least one finished run")
+    loaded = sorted((load_run(path) for path in runs), key=lambda run: run.seed)
+    seeds = [run.seed for run in loaded]
+    twice = [seed for seed in seeds if seeds.count(seed) > 1]
+    if twice:
+        refuse(f"seed {twice[0]} occurs twice; publish one run per seed")
+    differs = difference(loaded)
+    if differs:
+        refuse(f"the runs differ in more than the seed ({differs}); publish one experiment at a time")
+    machines = [machine(run.document) for run in loaded]
+    if any(other != machines[0] for other in machines):
+        refuse("the runs were made on different machines; repeat them on one, so that their times compare")
+    document = {
+        "experiment": name,
+        "command": command([str(run.document.get("command", "")) for run in loaded], seeds),
+        "git_commit": loaded[0].document.get("git_commit"),
+        "machine": machines[0],
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "seeds": seeds,
+        "figures": figures(loaded),
+        "scale": "full" if reduced is None else f"reduced: {reduced.strip()}",
+    }
+    path = results / f"{name}.json"
+    record.write_json(path, document)
+    return path
+
+
+def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Mean, sample standard deviation (null for one seed) and values of what all runs measured."""
+    measured = [_measured(run.document) for run in runs]
+    table: dict[str, dict[str, Any]] = {}
+    for key in measured[0]:
+        if all(key in other for other in measured):
+            values = [other[key] for other in measured]
+            mean, std = mean_std(values)
+            table[key] = {"mean": mean, "std": std, "values": values}
+    return table
+
+
+def machine(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Cores or GPU and versions of one run; no host name, no path."""
+    cost = document.get("cost", {})
+    hardware = {key: cost[key] for key in HARDWARE if key in cost}
+    versions = {
+        key: value
+        for key, value in document.get("versions", {}).items()
+        if not (HIDDEN.search(key) or HIDDEN.search(str(value)))
+    }
+    return {**hardware, "versions": versions}
+
+
+def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
+    """One shell line that repeats the runs, without absolute paths; a loop where there are several seeds.
+
+    Examples:
+        >>> command(["/venv/bin/python -m ibsuite.fit --data.root=/x --seed_everything 0"], [0])
+        'python -m ibsuite.fit --seed_everything=0'
+    """
+    words = _words(commands[0])
+    if len(seeds) == 1:
+        return shlex.join([*words, f"--seed_everything={seeds[0]}"])
+    numbers = " ".join(map(str, seeds))
+    return f"for seed in {numbers}; do {shlex.join(words)} --seed_everything=$seed; done"
+
+
+def _words(line: str) -> list[str]:
+    """The command's words without its seed, its resumption and whatever only says where data lie."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = []
+    if not words:
+        refuse(f"the run does not say what command made it, but {line!r}; run the experiment again")
+    joined: list[str] = []
+    for word in words:
+        if joined and OPTION.fullmatch(joined[-1]) and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    kept = [_relative(word) for word in joined if not LEFT_OUT.match(word)]
+    for position, word in enumerate(kept[:2]):
+        if word.startswith("ibsuite/"):  # started as a script, or recorded as sys.argv
+            kept[: position + 1] = ["python", "-m", word.removesuffix(".py").replace("/", ".")]
+    return kept
+
+
+def _relative(word: str) -> str:
+    """The word with each absolute path cut down to what the repository knows: configs/..., or a name."""
+
+    def cut(found: re.Match[str]) -> str:
+        parts = Path(found[0]).parts
+        for room in ("configs", "scripts", "ibsuite"):
+            if room in parts[:-1]:
+                last = len(parts) - 1 - parts[::-1].index(room)
+                return "/".join(parts[last:])
+        return parts[-1].lstrip("/")
+
+    return ABSOLUTE.sub(cut, word)
+
+
+def _measured(document: Mapping[str, Any]) -> dict[str, float]:
+    """Every number of one run by its name with unit, in the order of a bill."""
+    charges = {f"{name}_bits": bits for name, bits in document["charges"].items()}
+    compared = document.get("compared", {})
+    test = document.get("test") or {}
+    cost = {key: value for key, value in document.get("cost", {}).items() if key not in HARDWARE}
+    found = {**{key: document.get(key) for key in LENGTHS}, **charges, **compared}
+    if "accuracy" in test:
+        found["test_accuracy_percent"] = 100 * test["accuracy"]
+        found["test_error_percent"] = 100 * (1 - test["accuracy"])
+    if "nll_bits" in test:
+        found["test_nll_bits"] = test["nll_bits"]
+    found.update(cost)
+    return {key: value for key, value in found.items() if type(value) in (int, float)}

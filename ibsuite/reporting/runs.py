@@ -1,0 +1,131 @@
+"""Finished runs as they lie on disk: what was measured, in bits, and the config behind it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from ibsuite import record
+
+PATH_KEYS = re.compile(r"(^|\.)(root|dirpath|ckpt_path|runs|\w+_dir)$")
+"""Config keys that say where a run lies, not what it measures."""
+NOT_MEASURED = re.compile(r"^(seed_everything|config)$|(^|\.)logger(\.|$)")
+"""Config keys besides which two seeds of one experiment still are the same experiment."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its folder, and its ``codelength.json`` in bits."""
+
+    path: Path
+    document: dict[str, Any]
+
+    @property
+    def experiment(self) -> str:
+        """Name of the folder that holds the run."""
+        return self.path.resolve().parent.name
+
+    @property
+    def name(self) -> str:
+        """Name of the run's own folder: seed and digest of its config."""
+        return self.path.resolve().name
+
+    @property
+    def seed(self) -> int:
+        """What ``seed_everything`` was."""
+        return int(self.document["seed"])
+
+    def recipe(self) -> dict[str, Any]:
+        """All that must agree between two seeds of one experiment: dotted config keys and hashes."""
+        path = self.path / record.CONFIG
+        try:
+            config = yaml.safe_load(path.read_text())
+        except FileNotFoundError:
+            refuse(f"{self.path} has no {record.CONFIG}, so nobody can say what was run there")
+        except yaml.YAMLError:
+            refuse(f"{path} is not YAML; run the experiment again")
+        flat = {
+            key: value.replace(self.name, "RUN") if isinstance(value, str) else value
+            for key, value in _flat(config or {})
+            if not (NOT_MEASURED.search(key) or PATH_KEYS.search(key))
+        }
+        known = {"code": self.document["code"], "git_commit": self.document.get("git_commit")}
+        return {
+            **flat,
+            **known,
+            **dict(_flat(self.document["data"], "data: ")),
+            **dict(_flat(self.document.get("versions", {}), "version of ")),
+        }
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raise Refusal; the import waits until here because ``interface`` loads torch, which takes seconds."""
+    from ibsuite.interface import Refusal
+
+    raise Refusal(sentence)
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The run folders that ``path`` stands for: itself, or those it holds, finished or not.
+
+    Raises:
+        Refusal: ``path`` does not exist or holds no run.
+    """
+    if not path.is_dir():
+        refuse(f"{path} is not a folder; give a run folder, or a folder of runs such as runs/<experiment>")
+    if _is_run(path):
+        return [path]
+    runs = sorted(child for child in path.iterdir() if child.is_dir() and _is_run(child))
+    if not runs:
+        refuse(f"{path} holds no run: neither it nor a folder in it has a {record.CONFIG}")
+    return runs
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run has its result."""
+    return (path / record.CODELENGTH).is_file()
+
+
+def load_run(path: Path) -> Run:
+    """Read a finished run, lengths in bits.
+
+    Raises:
+        Refusal: The run is unfinished, or its result cannot be read.
+    """
+    if not is_finished(path):
+        refuse(f"{path} has no {record.CODELENGTH}: an unfinished run; finish it with --ckpt_path=last")
+    try:
+        return Run(path, record.read_codelength(path))
+    except json.JSONDecodeError:
+        refuse(f"{path / record.CODELENGTH} is not JSON; run the experiment again")
+    except ValueError as error:
+        refuse(f"{error}; run the experiment again")
+
+
+def difference(runs: Iterable[Run]) -> str | None:
+    """What the runs differ in besides the seed, in words; None where it is nothing."""
+    first, *others = runs
+    wanted = first.recipe()
+    for other in others:
+        found = other.recipe()
+        for key in {**wanted, **found}:
+            if wanted.get(key) != found.get(key):
+                return f"{key}: {wanted.get(key)!r} in {first.name}, {found.get(key)!r} in {other.name}"
+    return None
+
+
+def _is_run(path: Path) -> bool:
+    return (path / record.CONFIG).is_file() or is_finished(path)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Leaves of nested mappings by dotted key."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
