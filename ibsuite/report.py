@@ -7,10 +7,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ibsuite.reporting import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,11 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
+    from ibsuite.reporting import draw_runs, print_runs, publish
     from ibsuite.reporting import runs as folders
-    from ibsuite.reporting import table
-    from ibsuite.reporting.publish import publish
 
     if options.reduced is not None and options.publish is None:
         folders.refuse("--reduced describes a published result; give --publish NAME with it")
@@ -46,35 +39,12 @@ def _report(options: argparse.Namespace) -> None:
         paths = finished
     runs = [folders.load_run(path) for path in paths]
 
-    if len(runs) == 1:
-        blocks = [table.blocks_table(runs[0])] if runs[0].document["parts"] else []
-        tables = [*blocks, table.charges_table(runs[0])]
-    else:
-        tables = [table.runs_table(runs), table.experiments_table(runs)]
-    console = Console(highlight=False)
-    for each in tables:
-        console.print(each)
-        console.print()
+    print_runs(runs)
     if options.figure is not None:
-        _draw(runs, options.figure)
-        print(f"figure: {options.figure}")
+        print(f"figure: {draw_runs(runs, options.figure)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
-
-
-def _draw(runs: "Sequence[Run]", path: Path) -> None:
-    """Write the four panels of all runs together."""
-    from ibsuite.figures import prequential_figure
-    from ibsuite.reporting.runs import refuse
-
-    several = len({run.experiment for run in runs}) > 1
-    curves = {f"{run.experiment}/{run.name}" if several else run.name: run.document["parts"] for run in runs}
-    empty = [name for name, parts in curves.items() if not parts or "cumulative_bits" not in parts[0]]
-    if empty:
-        refuse(f"{empty[0]} has no blocks to draw; --figure is for prequential and switch codes")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prequential_figure(curves).savefig(path, dpi=200)
 
 
 def _parser() -> argparse.ArgumentParser:

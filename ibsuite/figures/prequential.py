@@ -64,6 +64,8 @@ def _columns(blocks: Blocks) -> dict[str, np.ndarray]:
     if missing:
         raise ValueError(f"blocks without {missing[0]!r}")
     plain = ("final_epoch_bits",) if "final_epoch_bits" in blocks else ()
+    if plain and np.allclose(np.cumsum(blocks["final_epoch_bits"]), blocks["cumulative_bits"], rtol=1e-9):
+        plain = ()  # the run is itself plain prequential
     run = {key: np.asarray(blocks[key], dtype=np.float64) for key in (*needed, *plain)}
     run["labels"] = run["stop"] - run["start"]
     run["cumulative_uniform"] = np.cumsum(run["uniform_bits"])

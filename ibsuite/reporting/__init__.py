@@ -2,15 +2,20 @@
 
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.runs import Run, find_runs, load_run
+from ibsuite.reporting.show import draw_run, draw_runs, print_run, print_runs
 from ibsuite.reporting.table import blocks_table, charges_table, experiments_table, runs_table
 
 __all__ = [
     "Run",
     "blocks_table",
     "charges_table",
+    "draw_run",
+    "draw_runs",
     "experiments_table",
     "find_runs",
     "load_run",
+    "print_run",
+    "print_runs",
     "publish",
     "runs_table",
 ]

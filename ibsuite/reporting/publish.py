@@ -11,7 +11,7 @@ from ibsuite import record
 from ibsuite.reporting.formats import mean_std
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
 
-HARDWARE = ("cores", "devices", "device_name")
+HARDWARE = ("cores", "devices", "device", "device_name")
 LENGTHS = (
     "total_bits",
     "compression_ratio",
@@ -24,7 +24,7 @@ LENGTHS = (
 )
 ABSOLUTE = re.compile(r"(?<![\w.~/-])/[^'\",;:=\[\]{}]*")
 OPTION = re.compile(r"--[\w.]+\+?")
-LEFT_OUT = re.compile(r"--(seed_everything|ckpt_path)=|--(?!config=)[\w.]+=/")
+LEFT_OUT = re.compile(r"--(seed_everything|ckpt_path|out)=|--overwrite(=|$)|--(?!config=)[\w.]+=/")
 HIDDEN = re.compile(r"[/\\@]|^(host|hostname|node|user)$")
 """What betrays a machine or its owner: paths, host names."""
 
@@ -90,12 +90,12 @@ def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 def machine(document: Mapping[str, Any]) -> dict[str, Any]:
     """Cores or GPU and versions of one run; no host name, no path."""
-    cost = document.get("cost", {})
-    hardware = {key: cost[key] for key in HARDWARE if key in cost}
+    known = {**document.get("versions", {}), **document.get("cost", {})}
+    hardware = {key: _whole(known[key]) for key in HARDWARE if key in known}
     versions = {
         key: value
         for key, value in document.get("versions", {}).items()
-        if not (HIDDEN.search(key) or HIDDEN.search(str(value)))
+        if key not in HARDWARE and not (HIDDEN.search(key) or HIDDEN.search(str(value)))
     }
     return {**hardware, "versions": versions}
 
@@ -147,6 +147,11 @@ def _relative(word: str) -> str:
         return parts[-1].lstrip("/")
 
     return ABSOLUTE.sub(cut, word)
+
+
+def _whole(value: Any) -> Any:
+    """A count as an integer, whether it was kept as 2.0 or "2"; anything else as it is."""
+    return int(float(value)) if re.fullmatch(r"\d+(\.0)?", str(value)) else value
 
 
 def _measured(document: Mapping[str, Any]) -> dict[str, float]:

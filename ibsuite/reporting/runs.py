@@ -11,9 +11,9 @@ import yaml
 
 from ibsuite import record
 
-PATH_KEYS = re.compile(r"(^|\.)(root|dirpath|ckpt_path|runs|\w+_dir)$")
+PATH_KEYS = re.compile(r"(^|\.)(root|download|out|dirpath|ckpt_path|\w+_dir)$")
 """Config keys that say where a run lies, not what it measures."""
-NOT_MEASURED = re.compile(r"^(seed_everything|config)$|(^|\.)logger(\.|$)")
+NOT_MEASURED = re.compile(r"^(seed_everything|config|overwrite|dry_run)$|(^|\.)seed$|(^|\.)logger(\.|$)")
 """Config keys besides which two seeds of one experiment still are the same experiment."""
 
 

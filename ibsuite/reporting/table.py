@@ -11,8 +11,10 @@ from ibsuite.reporting.runs import Run, difference
 
 NAME_WIDTH = 24
 """Longest line of a name: what 80 columns leave beside the numbers."""
-READINGS = {  # the first is a code, but not the one that was announced
+READINGS = {  # what may be decoded, but was not announced, bears no mark
     "final_epoch_bits": "plain prequential, last epoch",
+    "switch_mixture_bits": "mixture that may switch at every label",
+    "block_mixture_bits": "mixture that begins anew in every block",
     "free_minimum_bits": "best predictor of each block (not a code)",
     "hindsight_switch_bits": "best switches in hindsight (not a code)",
 }
@@ -157,7 +159,7 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
         "samples seen": _optional(lambda samples: f"{samples:,.0f}", cost.get("samples_seen")),
         "peak memory": _optional(lambda size: f"{size / 1e9:.2f} GB", cost.get("peak_memory_bytes")),
         "devices": _optional(lambda devices: f"{devices:.0f}", cost.get("devices")),
-        "device": (document.get("cost") or {}).get("device_name"),
+        "device": document.get("versions", {}).get("device"),
     }
     return {name: text for name, text in facts.items() if text is not None}
 

@@ -72,6 +72,14 @@ def test_without_a_plain_reading_nothing_is_dashed():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["run", "uniform code"]
 
 
+def test_a_run_that_is_plain_prequential_is_drawn_once():
+    rows = blocks()
+    for row in rows:
+        row["final_epoch_bits"] = row["bits_per_label"] * (row["stop"] - row["start"])
+    figure = prequential_figure({"run": rows})
+    assert [each.get_label() for each in figure.axes[1].get_lines()] == ["_uniform", "run"]
+
+
 def test_long_codes_are_drawn_in_kbit():
     stops = [100, 60_000]
     below = prequential_figure({"run": blocks(stops, (2.0, 0.5))}).axes[2]

@@ -29,9 +29,15 @@ def make_run(tmp_path: Path) -> Make:
             "parts": [block, second],
             "measured_bits": 16,
             "test": {"accuracy": 0.75, "nll_bits": 0.5},
-            "cost": {"seconds": 2.0 + seed, "optimiser_steps": 10, "cores": 2, "devices": 1},
+            "cost": {"seconds": 2.0 + seed, "optimiser_steps": 10, "devices": 1},
             "seed": seed,
-            "versions": {"torch": "2.9", "python_path": "/usr/bin/python", "hostname": "box"},
+            "versions": {
+                "torch": "2.9",
+                "cores": "2",
+                "device": "CPU",
+                "python_path": "/usr/bin/python",
+                "hostname": "box",
+            },
             "command": f"/venv/bin/python /home/me/ibsuite/fit.py --config /home/me/configs/toy.yaml "
             f"--data.root=/big/data --seed_everything {seed} --model.lr 0.1",
             "git_commit": "abc123",
@@ -39,6 +45,7 @@ def make_run(tmp_path: Path) -> Make:
         run = tmp_path / "runs" / experiment / f"{seed}-{zlib.crc32(config.encode()):08x}"
         write_codelength(run, Codelength(**(fields | changes)))
         own = f"seed_everything: {seed}\ndata: {{root: /tmp/{seed}}}\nlogger: {{name: {run.name}}}\n"
+        own += f"code: {{init_args: {{seed: {seed}}}}}\n"
         (run / CONFIG).write_text(f"{own}model:\n  tag: {run.name}\n  {config}\n")
         return run
 

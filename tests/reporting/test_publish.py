@@ -20,7 +20,7 @@ def test_a_published_result_says_all_that_the_design_asks(make_run, tmp_path):
         "command": "for seed in 0 1 2; do python -m ibsuite.fit --config=configs/toy.yaml --model.lr=0.1 "
         "--seed_everything=$seed; done",
         "git_commit": "abc123",
-        "machine": {"cores": 2, "devices": 1, "versions": {"torch": "2.9"}},
+        "machine": {"cores": 2, "devices": 1, "device": "CPU", "versions": {"torch": "2.9"}},
         "seeds": [0, 1, 2],
         "scale": "full",
     }
@@ -71,7 +71,7 @@ def test_the_same_seed_twice_is_refused(make_run, tmp_path):
         ({"git_commit": "def"}, "git_commit: 'abc123'"),
         ({"data": {"name": "toy data", "num_labels": 8, "order_sha256": "cd"}}, "data: "),
         ({"versions": {"torch": "3.0"}}, "version of torch: '2.9'"),
-        ({"cost": {"cores": 64}}, "different machines"),
+        ({"cost": {"devices": 4}}, "different machines"),
     ],
 )
 def test_runs_that_differ_in_more_than_the_seed_are_refused_by_name(make_run, tmp_path, changes, named):
@@ -100,7 +100,10 @@ def test_a_run_without_config_or_command_is_refused(make_run, tmp_path):
     [
         ("/v/bin/python -m ibsuite.fit", "python -m ibsuite.fit --seed_everything=0"),
         ("/v/site-packages/ibsuite/fit.py --x 1", "python -m ibsuite.fit --x=1 --seed_everything=0"),
-        ("python -m ibsuite.fit --ckpt_path=last", "python -m ibsuite.fit --seed_everything=0"),
+        (
+            "python -m ibsuite.fit --ckpt_path=last --overwrite --out x",
+            "python -m ibsuite.fit --seed_everything=0",
+        ),
         (
             "python -m ibsuite.fit --config /a/my.yaml --code.x -1 --flag --data.files '[/a/b, c]'",
             "python -m ibsuite.fit --config=my.yaml --code.x=-1 --flag '--data.files=[b, c]' "

@@ -4,6 +4,7 @@ import sys
 
 from ibsuite.record import CODELENGTH
 from ibsuite.report import main
+from ibsuite.reporting import draw_run, print_run
 
 
 def test_one_run_prints_its_blocks_and_its_bill(make_run, capsys):
@@ -28,6 +29,14 @@ def test_a_run_named_twice_is_one_run(make_run, capsys):
     run = make_run()
     assert main([str(run), str(run.parent)]) == 0
     assert "mean ±" not in capsys.readouterr().out
+
+
+def test_a_run_is_drawn_and_printed_by_its_folder(make_run, capsys):
+    run = make_run()
+    assert draw_run(run) == run / "figures" / "prequential.png"
+    assert (run / "figures" / "prequential.png").stat().st_size > 10_000
+    print_run(run)
+    assert "ratio so far" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_is_left_out_of_tables_but_not_of_results(make_run, tmp_path, capsys):

@@ -41,7 +41,8 @@ mutual information, lower estimate           1.000 bit / label
 test accuracy                                          75.00 %
 time                                                     2.0 s
 optimiser steps                                             10
-devices                                                      1"""
+devices                                                      1
+device                                                     CPU"""
 
 EXPERIMENTS = """\
 mean ± standard deviation over n seeds
