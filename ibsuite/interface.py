@@ -36,6 +36,28 @@ class Stretch(NamedTuple):
     """What shuffling, augmentation and dropout of the stretch are derived from."""
 
 
+class Status(NamedTuple):
+    """How far a run is, for whoever shows it."""
+
+    done: int
+    """Optimiser steps behind."""
+    total: int
+    """Optimiser steps in all."""
+    text: str
+    """What is going on and what it has cost, in a few words."""
+
+
+@runtime_checkable
+class Coding(Protocol):
+    """A code that is being measured by a fit."""
+
+    seed: int
+    """What the code's randomness is derived from."""
+
+    def status(self) -> Status:
+        """Where the run is."""
+
+
 @runtime_checkable
 class LabelSequence(Protocol):
     """Labels in the order in which they are sent, and the inputs that the receiver already has."""

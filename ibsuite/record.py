@@ -8,8 +8,13 @@ import csv
 import json
 import math
 import os
+import platform
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +140,21 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         table = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
         table.writeheader()
         table.writerows(rows)
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit, versions and cores of this process: fields of ``Codelength``."""
+    packages = ("ibsuite", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
+    versions = {name: metadata.version(name) for name in packages}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    versions |= {"cores": str(cores)}
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    module = Path(sys.argv[0]).stem
+    return {
+        "versions": versions,
+        "command": shlex.join(["python", "-m", f"ibsuite.{module}", *sys.argv[1:]]),
+        "git_commit": commit.stdout.strip() or None,
+    }

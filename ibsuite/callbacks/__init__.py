@@ -1,0 +1,8 @@
+"""What steers or watches a fit."""
+
+from ibsuite.callbacks.checkpoint import SaveStretch
+from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
+from ibsuite.callbacks.prequential import PrequentialCode
+from ibsuite.callbacks.progress import CodingProgress
+
+__all__ = ["CodingProgress", "NotFinite", "PrequentialCode", "SaveStretch", "StopWhenNotFinite"]

@@ -1,0 +1,45 @@
+"""Saving a run so that it can be gone on with."""
+
+import os
+import time
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Checkpoint
+
+from ibsuite import record
+
+
+class SaveStretch(Checkpoint):
+    """Save the run at ends of stretches: ``checkpoints/last.ckpt``, and ``final.ckpt`` at its end.
+
+    A stretch derives all its randomness from its own number, so these are the points from which a
+    run goes on exactly. The old file stays until the new one is whole.
+
+    Args:
+        seconds: the least time between two saves.
+    """
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self.seconds, self.saved = seconds, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save if the last save is old; rank 0 decides for all."""
+        due = trainer.strategy.broadcast(time.monotonic() - self.saved >= self.seconds)
+        if due and not trainer.should_stop:
+            self._save(trainer, record.LAST)
+            self.saved = time.monotonic()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the final model."""
+        self._save(trainer, record.FINAL)
+        if trainer.is_global_zero:
+            (Path(trainer.default_root_dir) / record.LAST).unlink(missing_ok=True)
+
+    @staticmethod
+    def _save(trainer: L.Trainer, name: str) -> None:
+        path = Path(trainer.default_root_dir) / name
+        temporary = path.with_name(path.name + ".part")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, path)

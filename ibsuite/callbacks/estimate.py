@@ -1,0 +1,66 @@
+"""What a run would do and cost, found by doing a few steps of it."""
+
+import time
+from typing import Any, NamedTuple
+
+import lightning.pytorch as L
+import torch
+
+from ibsuite.callbacks.plan import Training
+from ibsuite.callbacks.prequential import PrequentialCode
+from ibsuite.callbacks.pricing import PRICING_BATCH
+from ibsuite.interface import Classifier, LabelSequence, Stretch
+
+TRIAL_STEPS = 5
+
+
+class Estimate(NamedTuple):
+    """What lies ahead of a run."""
+
+    trainings: list[Training]
+    seconds: float
+    """On this machine, one process, without start-up."""
+    disk_bytes: int
+    """Of the checkpoint and of ``labels.npz``, before compression."""
+    parameters: int
+
+
+def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
+    """Plan a run, and time a few optimiser steps and one pricing batch on the device it would use."""
+    assert isinstance(module, L.LightningModule)
+    assert isinstance(module, Classifier)
+    assert isinstance(sequence, LabelSequence)
+    assert isinstance(sequence, L.LightningDataModule)
+    sequence.prepare_data()
+    sequence.setup("fit")
+    trainings = code.plan(sequence)
+    sequence.stretch = Stretch(torch.arange(sequence.num_labels), TRIAL_STEPS, 0)
+    step_seconds = _training_step_seconds(module, sequence)
+    price_seconds = _pricing_seconds(module, sequence) * (code.views + 1)
+    steps = sum(training.steps for training in trainings)
+    priced = sum((t.stop - t.prefix) * len(t.stops) for t in trainings)
+    parameters = sum(p.numel() for p in module.parameters())
+    predictors = len(code.stops) * len(code.temperatures) + 2
+    disk = 4 * parameters * 3 + sequence.num_labels * (4 * predictors + 8)
+    return Estimate(trainings, steps * step_seconds + priced * price_seconds, disk, parameters)
+
+
+def _training_step_seconds(module: L.LightningModule, data: L.LightningDataModule) -> float:
+    optimizer = module.configure_optimizers()["optimizer"]  # type: ignore[call-overload, index]
+    began = time.perf_counter()
+    for i, batch in enumerate(data.train_dataloader()):
+        if i == 1:  # the first step warms up
+            began = time.perf_counter()
+        optimizer.zero_grad()
+        module.training_step(batch, i).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    return (time.perf_counter() - began) / (TRIAL_STEPS - 1)
+
+
+def _pricing_seconds(module: Classifier, sequence: LabelSequence) -> float:
+    """Seconds to price one label once."""
+    rows = torch.arange(min(PRICING_BATCH, sequence.num_labels))
+    began = time.perf_counter()
+    with torch.inference_mode():
+        module.logits(sequence.inputs(rows, torch.device("cpu")))
+    return (time.perf_counter() - began) / len(rows)

@@ -1,0 +1,80 @@
+"""How long each block is trained, and where its training is interrupted."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ibsuite.interface import Refusal
+
+MAX_STRETCH = 250
+"""Steps after which a training may be saved, whether or not anything is priced there."""
+
+
+@dataclass
+class TrainingLength:
+    """Optimiser steps for a given number of labels: epochs, within bounds.
+
+    steps = clip(ceil(epochs * labels / batch size), min_steps, max_steps)
+
+    Args:
+        epochs: passes over the labels sent so far.
+        min_steps: at least so many steps, however few labels there are.
+        max_steps: at most so many steps.
+    """
+
+    epochs: float = 20.0
+    min_steps: int = 200
+    max_steps: int = 2000
+
+    def __post_init__(self) -> None:
+        if not (self.epochs > 0 and 1 <= self.min_steps <= self.max_steps):
+            raise Refusal("code.length needs epochs > 0 and 1 <= min_steps <= max_steps")
+
+    def steps(self, labels: int, batch_size: int) -> int:
+        """Optimiser steps of a training on so many labels."""
+        return min(max(math.ceil(self.epochs * labels / batch_size), self.min_steps), self.max_steps)
+
+
+class Training(NamedTuple):
+    """One training: on the labels [0, prefix), to price the labels [prefix, stop)."""
+
+    block: int
+    """Number of the block that it prices; blocks count from 0, and block 0 is uniform."""
+    prefix: int
+    stop: int
+    steps: int
+    ends: tuple[int, ...]
+    """Steps at which a stretch ends, increasing; the last is ``steps``."""
+    stops: tuple[int, ...]
+    """Those ends at which the next block is priced."""
+
+
+def plan_trainings(
+    ends: Sequence[int], length: TrainingLength, batch_size: int, stops: Sequence[float], final: bool
+) -> list[Training]:
+    """Every training of a prequential run in order, the final one on all labels last.
+
+    Args:
+        ends: block ends t_0 < ... < t_S = n.
+        length: steps for a prefix.
+        batch_size: labels a step.
+        stops: shares of a training at which the next block is priced, increasing, the last one 1.
+        final: whether a last training on all labels follows, which prices nothing.
+    """
+    if not stops or list(stops) != sorted(set(stops)) or stops[0] <= 0 or stops[-1] != 1:
+        raise Refusal(f"code.stops must increase within (0, 1] and end in 1, got {list(stops)}")
+    trainings = []
+    for block, prefix in enumerate(ends, start=1):
+        last = prefix == ends[-1]
+        if last and not final:
+            break
+        steps = length.steps(prefix, batch_size)
+        priced = tuple(math.ceil(share * steps) for share in ([1.0] if last else stops))
+        if len(set(priced)) < len(priced):
+            raise Refusal(f"code.length gives {steps} steps, too few for {len(priced)} different stops")
+        saved = range(MAX_STRETCH, steps, MAX_STRETCH)
+        cuts = tuple(sorted({*priced, *saved}))
+        stop = prefix if last else ends[block]
+        trainings.append(Training(block, prefix, stop, steps, cuts, priced))
+    return trainings

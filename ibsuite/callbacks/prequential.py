@@ -1,0 +1,322 @@
+"""Prequential and self-switch coding, steered through one ``trainer.fit``."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from ibsuite.callbacks.averaging import WeightAverage
+from ibsuite.callbacks.no_peeking import refuse_peeking
+from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings
+from ibsuite.callbacks.predictions import Predictions
+from ibsuite.callbacks.pricing import price, share_buffers
+from ibsuite.callbacks.result import write_result
+from ibsuite.callbacks.retrain import Start
+from ibsuite.callbacks.stop_rule import StopRule
+from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
+from ibsuite.interface import Classifier, LabelSequence, Refusal, Status, Stretch
+from ibsuite.seeds import derive_seed
+
+
+class PrequentialCode(L.Callback):
+    """Codelength of labels that are sent block by block, each priced by a network trained before it.
+
+    The first block is uniform. For each later one the method is trained on the labels already sent,
+    and at a few stopping times it prices the labels of the block. The predictors (stopping times x
+    temperatures, the uniform and the class-frequency predictor) are mixed by a proper prior: the
+    self-switch code. With one stop, one temperature and no mixture this is the plain prequential
+    code. After the last block a final model is trained on all labels.
+
+    Source: Blier & Ollivier 2018, Algorithm 2 and Appendix E.2, with a mixture in place of the best
+    sequence in hindsight.
+
+    Args:
+        first_block: labels in the first, uniform block.
+        ratio: factor by which the labels sent grow from block to block.
+        blocks: block ends instead of ``first_block`` and ``ratio``, for example [10, 100, 1000].
+        epochs: passes over the labels already sent in each training.
+        min_steps: optimiser steps of a training, at least.
+        max_steps: optimiser steps of a training, at most.
+        stops: shares of a training at which the next block is priced, the last one 1.
+        temperatures: the logits are divided by each of these in turn.
+        mixture: ``switch``: the switch distribution over all labels; ``block``: one Bayesian
+            mixture per block; null: the plain prequential code, one stop and temperature 1.
+        views: augmented views (``data.view_augment``) of each input over which the logits are
+            averaged, beside the input itself; 0: none.
+        start: ``fresh``: each training begins at a new initialisation; ``warm``: at the network of
+            the block before, shrunk and perturbed.
+        shrink: factor on the old weights of a warm start.
+        perturb: factor on the new initialisation that is added to them.
+        averaging: decay of the moving average of the weights that prices; null: no average.
+        patience: stop a training after so many stops without improvement on labels already sent
+            that were withheld from it; null: never.
+        withheld: share of the labels already sent that is withheld where ``patience`` is set.
+        settings_compared: how many settings were tried on these labels before this run was chosen;
+            log2 of it is charged.
+        final_model: train a last model on all labels, for test figures and model information.
+        seed: of initialisations, shuffling and augmentation; taken from ``seed_everything``.
+
+    Logs, against ``labels_sent``:
+
+    | key | meaning |
+    |---|---|
+    | code/block_bits | bits of the block just priced, under the mixture |
+    | code/bits_per_label | the same per label of the block |
+    | code/accuracy | share of the block's labels that the mixture predicted |
+    | code/total_bits | bits of all labels sent so far, every charge included |
+    | code/compression_ratio | the same over the uniform code |
+    """
+
+    def __init__(
+        self,
+        first_block: int = 8,
+        ratio: float = 2.0,
+        blocks: list[int] | None = None,
+        epochs: float = 20.0,
+        min_steps: int = 200,
+        max_steps: int = 2000,
+        stops: Sequence[float] = (0.25, 0.5, 1.0),
+        temperatures: Sequence[float] = (0.7, 1.0, 1.4, 2.0),
+        mixture: Literal["switch", "block"] | None = "switch",
+        views: int = 0,
+        start: Literal["fresh", "warm"] = "fresh",
+        shrink: float = 0.5,
+        perturb: float = 0.5,
+        averaging: float | None = None,
+        patience: int | None = None,
+        withheld: float = 0.1,
+        settings_compared: int = 1,
+        final_model: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if mixture is None and (len(stops) != 1 or list(temperatures) != [1.0]):
+            raise Refusal("code.mixture=null needs exactly one stop and temperatures=[1.0]: a free choice is not a code")
+        if any(t <= 0 for t in temperatures) or not temperatures:
+            raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
+        if averaging is not None and not 0 <= averaging < 1:
+            raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
+        if settings_compared < 1:
+            raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
+        self.first_block, self.ratio, self.blocks = first_block, ratio, blocks
+        self.length = TrainingLength(epochs, min_steps, max_steps)
+        self.stops, self.temperatures, self.mixture = list(stops), list(temperatures), mixture
+        self.views, self.start = views, Start(start, shrink, perturb)
+        self.average = WeightAverage(averaging) if averaging is not None else None
+        self.stop_rule = StopRule(patience, withheld) if patience is not None else None
+        self.settings_compared, self.final_model, self.seed = settings_compared, final_model, seed
+        # Where the run is: which training, and which stretch of it comes next.
+        self.training, self.stretch = 0, 0
+        self.steps_done, self.samples_seen, self.seconds_before = 0, 0, 0.0
+        self.stop_logits: list[Tensor] = []
+        self.stop_hashes: list[str] = []
+
+    # Planning
+
+    def plan(self, sequence: LabelSequence) -> list[Training]:
+        """Every training of the run in order."""
+        n = sequence.num_labels
+        ends = check_blocks(self.blocks, n) if self.blocks else geometric_blocks(n, self.first_block, self.ratio)
+        return plan_trainings(ends, self.length, sequence.batch_size, self.stops, self.final_model)
+
+    def status(self) -> Status:
+        """Where the run is, for the progress bar."""
+        training = self._now
+        name = f"block {training.block}" if training.stop > training.prefix else "final model"
+        bits, ratio = self.predictions.total_bits, self.predictions.compression_ratio
+        text = f"{name} · {training.prefix} labels sent · {bits:.1f} bit · ratio {ratio:.4f}"
+        return Status(self._steps_before + self.steps_done, sum(t.steps for t in self.trainings), text)
+
+    @property
+    def _now(self) -> Training:
+        return self.trainings[min(self.training, len(self.trainings) - 1)]
+
+    @property
+    def _steps_before(self) -> int:
+        return sum(t.steps for t in self.trainings[: self.training])
+
+    # Lightning's hooks
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check that method, data and trainer can be coded with, and plan the run."""
+        if stage != "fit":
+            return
+        sequence = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
+            raise Refusal("prequential coding needs a method that classifies and labelled data")
+        if trainer.accumulate_grad_batches != 1 or trainer.limit_train_batches != 1.0:
+            raise Refusal("prequential coding plans its own steps: leave trainer.accumulate_grad_batches and trainer.limit_train_batches alone")
+        self.sequence, self.trainings = sequence, self.plan(sequence)
+        pl_module.training_steps = self._now.steps  # type: ignore[assignment]
+        self.predictions = Predictions(
+            sequence, self.trainings, len(self.stops), self.temperatures, self.mixture, self.settings_compared
+        )
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Point the data at the first stretch, or at the one where a resumed run goes on."""
+        self.began = time.monotonic()
+        pl_module.training_steps = self._now.steps  # type: ignore[assignment]
+        self.sequence.stretch = self._next_stretch()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse whatever watches a priced quantity; needs the optimisers, so not in ``setup``."""
+        refuse_peeking(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin a block's training anew, and seed the stretch."""
+        if self.stretch == 0:
+            self.start.begin(trainer, pl_module, self._now.steps, self.seed, self._now.block)
+            if self.average:
+                self.average.restart(pl_module)
+            if self.stop_rule:
+                self.stop_rule.restart()
+        torch.manual_seed(derive_seed(self.seed, self._now.block, 1 + self.stretch, trainer.global_rank))
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the step and average the weights."""
+        self.steps_done += 1
+        self.samples_seen += self.sequence.batch_size
+        if self.average:
+            self.average.update(pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Price the next block if the stretch ends at a stop, and move on."""
+        now, end = self._now, self._now.ends[self.stretch]
+        stopped = end == now.steps
+        if end in now.stops:
+            share_buffers(trainer, pl_module)
+            with self.average.applied(pl_module) if self.average else nullcontext():
+                stopped = self._price_stop(trainer, pl_module, now) or stopped
+        self.stretch += 1
+        if stopped:
+            self._finish_training(trainer, pl_module, now)
+            self.training, self.stretch, self.steps_done = self.training + 1, 0, 0
+        if self.training == len(self.trainings):
+            trainer.should_stop = True
+        else:
+            self.sequence.stretch = self._next_stretch()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the result, if the run is complete."""
+        if self.training == len(self.trainings):
+            cost = {
+                "seconds": self.seconds_before + time.monotonic() - self.began,
+                "optimiser_steps": float(trainer.global_step),
+                "samples_seen": float(self.samples_seen),
+                "devices": float(trainer.world_size),
+            }
+            if trainer.is_global_zero:
+                write_result(Path(trainer.default_root_dir), self.predictions, cost, self.seed)
+
+    # What happens at a stop and at the end of a training
+
+    def _next_stretch(self) -> Stretch:
+        now = self._now
+        ends = (0, *now.ends)
+        rows = torch.arange(now.prefix)
+        if self.stop_rule:
+            rows = self.stop_rule.split(now.prefix)[0]
+        seed = derive_seed(self.seed, now.block, 1 + self.stretch)
+        return Stretch(rows, ends[self.stretch + 1] - ends[self.stretch], seed)
+
+    def _price_stop(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> bool:
+        """Price the next block; True if the stop rule, which sees sent labels only, ends the training."""
+        assert isinstance(module, Classifier)
+        if now.stop == now.prefix:
+            self._price_final(trainer, module)
+            return False
+        rows = torch.arange(now.prefix, now.stop)
+        self.stop_logits.append(price(trainer, module, self.sequence, rows, self.views))
+        self.stop_hashes.append(_model_sha256(module))
+        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule else rows[:0]
+        if not self.stop_rule or not len(withheld):
+            return False
+        logits = price(trainer, module, self.sequence, withheld)
+        return self.stop_rule.should_stop(codelength_bits(logits, self.sequence.labels[withheld]))
+
+    def _price_final(self, trainer: L.Trainer, module: Classifier) -> None:
+        """Label bits and test figures of the model trained on all labels."""
+        logits = price(trainer, module, self.sequence, torch.arange(self.sequence.num_labels))
+        self.predictions.final_label_bits = codelength_bits(logits, self.sequence.labels)
+        split = self.sequence.test_split()
+        if split is not None:
+            test = _TestSequence(self.sequence, *split)
+            logits = price(trainer, module, test, torch.arange(test.num_labels))
+            self.predictions.test = {
+                "accuracy": float((logits.argmax(1) == test.labels).double().mean()),
+                "nll_bits": codelength_bits(logits, test.labels),
+            }
+
+    def _finish_training(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> None:
+        """Mix the predictors of the block by index, in float64, and log what it cost."""
+        if now.stop == now.prefix:
+            return
+        seconds = self.seconds_before + time.monotonic() - self.began
+        self.predictions.add_block(now, self.stop_logits, self.stop_hashes, seconds)
+        self.stop_logits, self.stop_hashes = [], []
+        row = self.predictions.rows[-1]
+        logged = {
+            "labels_sent": float(now.stop),
+            "code/block_bits": row["bits"],
+            "code/bits_per_label": row["bits_per_label"],
+            "code/accuracy": row["accuracy"],
+            "code/total_bits": self.predictions.total_bits,
+            "code/compression_ratio": self.predictions.compression_ratio,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(logged, step=trainer.global_step)
+
+    # Resuming
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is, and all that has been priced."""
+        return {
+            "training": self.training,
+            "stretch": self.stretch,
+            "steps_done": self.steps_done,
+            "samples_seen": self.samples_seen,
+            "seconds": self.seconds_before + time.monotonic() - self.began,
+            "stop_logits": self.stop_logits,
+            "stop_hashes": self.stop_hashes,
+            "predictions": self.predictions.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "stop_rule": self.stop_rule.state_dict() if self.stop_rule else {},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self.training, self.stretch = state_dict["training"], state_dict["stretch"]
+        self.steps_done, self.samples_seen = state_dict["steps_done"], state_dict["samples_seen"]
+        self.seconds_before = state_dict["seconds"]
+        self.stop_logits, self.stop_hashes = state_dict["stop_logits"], state_dict["stop_hashes"]
+        self.predictions.load_state_dict(state_dict["predictions"])
+        if self.average:
+            self.average.load_state_dict(state_dict["average"])
+        if self.stop_rule:
+            self.stop_rule.load_state_dict(state_dict["stop_rule"])
+
+
+class _TestSequence:
+    """The test split in the shape in which ``price`` wants a sequence."""
+
+    def __init__(self, sequence: LabelSequence, raw: Tensor, labels: Tensor) -> None:
+        self.sequence, self.raw, self.labels = sequence, raw, labels
+        self.num_classes, self.num_labels = sequence.num_classes, len(labels)
+
+    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:  # noqa: ARG002
+        return self.sequence.normalise(self.raw[rows].to(device))
+
+
+def _model_sha256(module: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""Exact pricing: logits of labels that the network has not been trained on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+
+from ibsuite.interface import Classifier, LabelSequence
+
+PRICING_BATCH = 512
+"""Fixed, so that ranks take whole batches and every world size does the same arithmetic."""
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for every submodule, and each one's own mode again afterwards."""
+    modes = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, mode in modes.items():
+            child.training = mode
+
+
+def price(
+    trainer: L.Trainer,
+    classifier: Classifier,
+    sequence: LabelSequence,
+    rows: Tensor,
+    views: int = 0,
+    batch_size: int = PRICING_BATCH,
+) -> Tensor:
+    """Logits of the labels at ``rows``, the same on every rank, (n, K), float32, on the CPU.
+
+    Pricing is float32 and in evaluation mode whatever the training precision. Ranks take whole
+    batches in turn; nothing is padded and nothing is priced twice. With ``views``, the logits are
+    averaged over the input as it is and so many augmented views of it: the normalised geometric
+    mean of the predictions, which the receiver, who has the inputs, can form as well.
+
+    Args:
+        trainer: says which rank this is, and adds up over ranks.
+        classifier: the LightningModule that gives the logits.
+        sequence: gives the inputs. Labels are not looked at.
+        rows: positions in coding order, (n,).
+        views: number of augmented views beside the input itself.
+        batch_size: inputs at a time.
+    """
+    assert isinstance(classifier, L.LightningModule)
+    device = classifier.device
+    logits = torch.zeros(len(rows), sequence.num_classes, device=device)
+    starts = range(0, len(rows), batch_size)[trainer.global_rank :: trainer.world_size]
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), evaluating(classifier):
+        for start in starts:
+            some = rows[start : start + batch_size]
+            for view in range(views + 1):
+                x = sequence.inputs(some, device, view)
+                logits[start : start + len(some)] += classifier.logits(x).float() / (views + 1)
+    summed: Tensor = trainer.strategy.reduce(logits, reduce_op="sum") if trainer.world_size > 1 else logits
+    return summed.cpu().clone()
+
+
+def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
+    """Give every rank rank 0's buffers, so that all price with the same batch normalisation."""
+    if trainer.world_size > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)

@@ -1,0 +1,66 @@
+"""Writing what a prequential run found into its folder."""
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ibsuite import record
+from ibsuite.callbacks.predictions import Predictions
+from ibsuite.codes import uniform_bits
+
+
+def write_result(run: Path, predictions: Predictions, cost: dict[str, float], seed: int) -> None:
+    """Write ``labels.npz``, ``curve.csv`` and, last, ``codelength.json``."""
+    sequence, n = predictions.sequence, predictions.sequence.num_labels
+    _write_labels(run / record.LABELS, predictions)
+    record.write_csv(run / record.CURVE, predictions.rows)
+    provenance = record.provenance()
+    provenance["versions"]["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    result = record.Codelength(
+        code="prequential" if predictions.mixture_name is None else "self_switch",
+        data={
+            "name": sequence.name,
+            "num_labels": n,
+            "num_classes": sequence.num_classes,
+            "order_seed": sequence.order_seed,
+            "order_sha256": sequence.order_sha256,
+            "labels_sha256": sequence.labels_sha256,
+        },
+        uniform_bits=uniform_bits(n, sequence.num_classes),
+        class_frequency_bits=predictions.class_frequency_bits,
+        charges=predictions.charges,
+        compared=predictions.compared(),
+        parts=predictions.rows,
+        test=predictions.test,
+        cost={**cost, "peak_memory_bytes": _peak_memory_bytes()},
+        seed=seed,
+        **provenance,
+    )
+    if predictions.final_label_bits is not None:
+        result.model_information_bits = result.total_bits - predictions.final_label_bits
+    record.write_codelength(run, result)
+
+
+def _write_labels(path: Path, predictions: Predictions) -> None:
+    """Every predictor's log2-probability of every label, so that runs can be mixed later."""
+    first = np.full((len(predictions.names), predictions.first), -np.log2(predictions.num_classes))
+    mixed = np.concatenate([first[0], predictions.mixture().log2_probs])
+    np.savez_compressed(
+        path,
+        log2_probs=np.concatenate([first, predictions.log2_probs], axis=1).astype(np.float32),
+        names=np.array(predictions.names),
+        mixture_log2_probs=mixed,
+        order=predictions.sequence.order.numpy(),
+        block_starts=np.array([row["start"] for row in predictions.rows]),
+        model_sha256=np.array(predictions.model_hashes),
+    )
+
+
+def _peak_memory_bytes() -> float:
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated())
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(kilobytes if sys.platform == "darwin" else kilobytes * 1024)

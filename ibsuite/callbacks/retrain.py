@@ -1,0 +1,56 @@
+"""Beginning a training anew inside one ``trainer.fit``."""
+
+from typing import Literal
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from ibsuite.interface import Classifier, Refusal
+from ibsuite.seeds import derive_seed
+
+INITIALISATION = 0
+"""Key of the randomness of initialisations; stretches of training use keys from 1 on."""
+
+
+class Start:
+    """How each block's training begins.
+
+    Args:
+        kind: ``fresh``: from a new initialisation; ``warm``: from the network of the block before,
+            shrunk and perturbed (Ash & Adams 2020).
+        shrink: factor on the old weights of a warm start.
+        perturb: factor on a new initialisation, added to them.
+    """
+
+    def __init__(
+        self, kind: Literal["fresh", "warm"] = "fresh", shrink: float = 0.5, perturb: float = 0.5
+    ) -> None:
+        if not (0 <= shrink <= 1 and 0 <= perturb <= 1):
+            raise Refusal("code.start needs shrink and perturb in [0, 1]")
+        self.kind, self.shrink, self.perturb = kind, shrink, perturb
+
+    def begin(self, trainer: L.Trainer, module: L.LightningModule, steps: int, *key: int) -> None:
+        """Reproducible parameters, a new optimiser and a new schedule.
+
+        Args:
+            trainer: whose optimisers are made anew.
+            module: what is trained again.
+            steps: optimiser steps of the training that begins.
+            key: what the initialisation is derived from: (seed, block).
+        """
+        assert isinstance(module, Classifier)
+        old = [tensor.detach().clone() for tensor in self._weights(module)] if self.kind == "warm" else []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(*key, INITIALISATION))
+            module.reset_parameters()
+        if old and key[-1] > 1:
+            with torch.no_grad():
+                for tensor, before in zip(self._weights(module), old, strict=True):
+                    tensor.mul_(self.perturb).add_(before, alpha=self.shrink)
+        module.training_steps = steps
+        trainer.strategy.setup_optimizers(trainer)
+
+    @staticmethod
+    def _weights(module: L.LightningModule) -> list[Tensor]:
+        return [parameter.data for parameter in module.parameters()]

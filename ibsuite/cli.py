@@ -1,0 +1,245 @@
+"""The command line: parser, links from data to method, run folder.
+
+The only module that knows the config library (jsonargparse, through Lightning's own CLI).
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning.pytorch as L
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+import ibsuite.callbacks
+import ibsuite.data
+import ibsuite.loggers
+import ibsuite.methods
+import ibsuite.nn  # noqa: F401  (imported so that short class names are found)
+from ibsuite import record
+from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite
+from ibsuite.interface import Refusal
+from ibsuite.loggers import MetricsTable, WeightsAndBiases
+
+NEVER_IN_THE_NAME = ("root", "download")
+"""Settings of the data that say where they lie and not what they are."""
+
+
+def config_folder() -> Path:
+    """The configs that come with the package."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def find_config(name: str) -> Path:
+    """The file that ``--config name`` means: a path, or a packaged config with or without ``.yaml``."""
+    packaged = config_folder()
+    candidates = [Path(name)]
+    for stem in (name, name.removeprefix("configs/")):
+        candidates += [packaged / f"{stem}{end}" for end in ("", ".yaml")]
+        candidates += [packaged / "experiment" / f"{stem}{end}" for end in ("", ".yaml")]
+    for path in candidates:
+        if path.is_file():
+            return path
+    known = [str(path.relative_to(packaged).with_suffix("")) for path in packaged.rglob("*.yaml")]
+    known += [path.stem for path in packaged.rglob("experiment/*.yaml")]
+    near = get_close_matches(name.removesuffix(".yaml"), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"packaged ones are {', '.join(sorted(known))}"
+    raise Refusal(f"no config file {name!r}; {hint}")
+
+
+def expand_configs(args: list[str]) -> list[str]:
+    """The arguments with packaged configs as paths, and ``default.yaml`` below all others."""
+    expanded, rest = ["--config", str(config_folder() / "default.yaml")], iter(args)
+    for arg in rest:
+        if arg in ("--config", "-c"):
+            arg = f"--config={next(rest, '')}"
+        if arg.startswith("--config="):
+            arg = f"--config={find_config(arg.removeprefix('--config='))}"
+        expanded.append(arg)
+    return expanded
+
+
+class Parser(LightningArgumentParser):
+    """A parser that refuses in one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong as a ``Refusal`` that names the key, and the nearest valid one."""
+        cause: BaseException | None = ex
+        while cause is not None:
+            if isinstance(cause, Refusal):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        raise Refusal(one_sentence(message, self._known_keys())) from None
+
+    def _known_keys(self) -> list[str]:
+        try:
+            defaults = self.parse_args(["--config", str(config_folder() / "default.yaml")], _skip_validation=True)
+        except BaseException:  # the error that is being explained may strike here as well
+            defaults = self.get_defaults(skip_validation=True)
+        return [key.replace(".init_args", "") for key in defaults.as_flat().__dict__]
+
+
+def one_sentence(message: str, known: list[str]) -> str:
+    """The one line of a parser's message that says what is wrong, and the nearest valid key."""
+    unknown = re.search(r"(?:Key|Option|Group key|Unrecognized arguments?|[Uu]nrecognized arguments?):? ['\"]?-{0,2}([\w.]+)", message)
+    nested = re.findall(r"NestedArg\(key='([\w.]+)'", message)
+    key = nested[-1] if nested else unknown.group(1) if unknown else None
+    lines = [re.sub(r"\s+", " ", line).strip(" -") for line in message.splitlines() if line.strip()]
+    if key and (nested or "not accepted" in message or "nrecognized" in message or "not expected" in message):
+        prefix = re.search(r'Parser key "([\w.]+)"', message)
+        full = f"{prefix.group(1)}.{key}" if prefix and not key.startswith(prefix.group(1)) else key
+        full = full.replace(".init_args", "")
+        near = get_close_matches(full, known, n=1, cutoff=0.6)
+        return f"unknown option {full!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
+    return "; ".join(lines[:3])
+
+
+class SuiteCLI(LightningCLI):
+    """Lightning's command line with data → method links, the code that is priced, and a run folder."""
+
+    def __init__(self, args: list[str] | None = None) -> None:
+        self.typed = list(sys.argv[1:] if args is None else args)
+        super().__init__(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "allow_abbrev": False,
+                "prog": "python -m ibsuite.fit",
+                "description": "Measure how many bits a data set's labels cost.",
+            },
+            args=expand_configs(self.typed),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options that are no part of Lightning, and values that are written once and used twice."""
+        parser.add_subclass_arguments(L.Callback, "code", required=True, help="What is priced, and how.")
+        parser.add_subclass_arguments(Logger, "logger", required=False, help="W&B, or null for none.")
+        parser.add_argument("--experiment", type=str, default="experiment", help="Name of the folder of runs.")
+        parser.add_argument("--out", type=str, default="runs", help="Folder of all experiments.")
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="last: go on with an unfinished run.")
+        parser.add_argument("--overwrite", type=bool, default=False, help="Do a finished run again.")
+        parser.add_argument("--dry_run", type=bool, default=False, help="Say what would be done, and what it costs.")
+        network = "model.init_args.network.init_args"
+        parser.link_arguments("data.num_classes", f"{network}.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.input_shape", f"{network}.input_shape", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "code.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; a flag without a value means true."""
+        flags = {"--dry_run", "--overwrite"}
+        self.config = parser.parse_args([f"{arg}=true" if arg in flags else arg for arg in args])
+
+    def before_instantiate_classes(self) -> None:
+        """Name the run folder, which depends on settings alone."""
+        self.run = run_folder(self.parser, self.config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """The trainer with the code, loggers and the callbacks that every run has."""
+        self.code = self.config_init["code"]
+        logger = self.config_init.get("logger")
+        self.loggers: list[Logger] = [MetricsTable(self.run / record.METRICS)]
+        if isinstance(logger, WeightsAndBiases):
+            group = self.config.experiment
+            logger.describe(self.run, f"{group}/{self.run.name}", group, flat_settings(self.config))
+        if logger is not None:
+            self.loggers.append(logger)
+        callbacks = [self.code, CodingProgress(), StopWhenNotFinite(), SaveStretch()]
+        config = dict(self.config_init["trainer"])
+        if str(config.get("precision")) in ("16-true", "bf16-true", "transformer-engine", "64-true"):
+            raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
+        own = config.get("callbacks") or []
+        config |= {
+            "callbacks": [*(own if isinstance(own, list) else [own]), *callbacks],
+            "logger": self.loggers,
+            "default_root_dir": str(self.run),
+            "use_distributed_sampler": False,
+            "enable_checkpointing": True,
+            "enable_model_summary": False,
+            "reload_dataloaders_every_n_epochs": 1,
+            "max_epochs": -1,
+            "num_sanity_val_steps": 0,
+        }
+        return L.Trainer(**config)
+
+    def prepare_run_folder(self) -> str | None:
+        """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.
+
+        Raises:
+            Refusal: a finished run would be overwritten, or there is nothing to go on with.
+        """
+        last, ckpt_path = self.run / record.LAST, self.config.ckpt_path
+        if ckpt_path not in (None, "last") and not Path(ckpt_path).is_file():
+            raise Refusal(f"no checkpoint {ckpt_path!r}; --ckpt_path=last goes on with {self.run}")
+        checkpoint = str(last) if ckpt_path == "last" and last.exists() else ckpt_path
+        checkpoint = None if checkpoint == "last" else checkpoint
+        if rank_zero_only.rank == 0:
+            finished = (self.run / record.CODELENGTH).exists()
+            if finished and not self.config.overwrite:
+                raise Refusal(f"{self.run} is finished; read it with `python -m ibsuite.report {self.run}`, or do it again with --overwrite")
+            if self.run.exists() and checkpoint is None:
+                if last.exists() and not self.config.overwrite:
+                    raise Refusal(f"{self.run} is unfinished; go on with --ckpt_path=last, or begin again with --overwrite")
+                shutil.rmtree(self.run)
+            self.run.mkdir(parents=True, exist_ok=True)
+            text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+            (self.run / record.CONFIG).write_text(text)
+        return checkpoint
+
+
+def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
+    """``<out>/<experiment>/<seed>-<eight hex digits of the settings that decide the bits>``."""
+    decisive = json.loads(parser.dump(config, format="json", skip_none=False, skip_validation=True))
+    kept = {key: decisive[key] for key in ("data", "model", "code")}
+    for name in NEVER_IN_THE_NAME:
+        kept["data"].get("init_args", {}).pop(name, None)
+    kept["code"].get("init_args", {}).pop("seed", None)
+    kept["precision"] = decisive["trainer"].get("precision")
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"
+
+
+def flat_settings(config: Namespace) -> dict[str, Any]:
+    """The settings under the names that the command line has for them, for W&B's table of runs."""
+    flat = config.clone().as_flat().__dict__
+    skipped = ("config", "trainer.default_root_dir", "trainer.logger", "trainer.callbacks")
+    named = {key.replace(".init_args", "").removesuffix(".class_path"): value for key, value in flat.items()}
+    plain = (bool, int, float, str, list, type(None))
+    return {k: v for k, v in named.items() if isinstance(v, plain) and not k.startswith(("logger", *skipped))}
+
+
+def quiet() -> None:
+    """Silence adverts and notices that say nothing about the user's run."""
+    import logging
+    import warnings
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        r".*isinstance\(treespec, LeafSpec\)",
+        r".*does not have many workers",
+        r"Starting from v1\.9\.0",
+        r".*logger connector.*",
+        r".*Checkpoint directory",
+        r".*The number of training batches",
+        r".*GPU available but not used",
+        r".*`trainer\.fit`.*`val",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -1,0 +1,30 @@
+"""Where the labels are cut into blocks for prequential coding."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from ibsuite.interface import Refusal
+
+
+def geometric_blocks(num_labels: int, first: int, ratio: float = 2.0) -> list[int]:
+    """Block ends t_0 < t_1 < ... < t_S = n that grow by a constant ratio, in labels.
+
+    t_k = round(first * ratio^k); the paper's schedules are 8 * 2^k and 10 * 2^k (Blier & Ollivier
+    2018, Appendix D).
+    """
+    if first < 1 or ratio <= 1:
+        raise Refusal(f"blocks need first_block >= 1 and ratio > 1, got {first} and {ratio}")
+    ends, end = [], float(first)
+    while round(end) < num_labels:
+        if not ends or round(end) > ends[-1]:
+            ends.append(round(end))
+        end *= ratio
+    return [*ends, num_labels]
+
+
+def check_blocks(ends: Sequence[int], num_labels: int) -> list[int]:
+    """Block ends as given, cut at the number of labels and completed by it."""
+    kept = [end for end in ends if end < num_labels] + [num_labels]
+    if kept[0] < 1 or any(a >= b for a, b in pairwise(kept)):
+        raise Refusal(f"code.blocks must be increasing positive label counts, got {list(ends)}")
+    return kept

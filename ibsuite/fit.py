@@ -1,0 +1,89 @@
+"""python -m ibsuite.fit: train a method and price labels with it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibsuite.interface import Refusal
+
+if TYPE_CHECKING:
+    from ibsuite.callbacks.estimate import Estimate
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one experiment; the process's exit code."""
+    from ibsuite.callbacks import NotFinite
+    from ibsuite.cli import quiet
+
+    quiet()
+    try:
+        return _fit(args)
+    except (Refusal, NotFinite) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, Refusal) else 1
+
+
+def _fit(args: list[str] | None) -> int:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from ibsuite.callbacks.estimate import estimate
+    from ibsuite.cli import SuiteCLI
+
+    cli = SuiteCLI(args)
+    if cli.config.dry_run:
+        _show_plan(estimate(cli.model, cli.datamodule, cli.code), cli.run)
+        return 0
+    checkpoint = cli.prepare_run_folder()
+    if checkpoint:
+        for logger in cli.loggers:
+            if hasattr(logger, "resume"):
+                logger.resume(_steps_done(checkpoint))
+    finished = False
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        finished = True
+        if rank_zero_only.rank == 0:
+            _show(cli.run, cli.loggers)
+    finally:
+        for logger in cli.loggers:
+            if hasattr(logger, "close"):
+                logger.close(0 if finished else 1)
+    return 0
+
+
+def _show_plan(ahead: 'Estimate', run: Path) -> None:
+    """Print what a run would do."""
+    print(f"{'block':>6}{'trained on':>12}{'prices':>18}{'steps':>8}")
+    for t in ahead.trainings:
+        prices = f"{t.prefix + 1}-{t.stop}" if t.stop > t.prefix else "the final model"
+        print(f"{t.block:>6}{t.prefix:>12}{prices:>18}{t.steps:>8}")
+    steps, minutes, megabytes = sum(t.steps for t in ahead.trainings), ahead.seconds / 60, ahead.disk_bytes / 1e6
+    print(f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes here and")
+    print(f"{megabytes:.1f} MB in {run}; nothing has been trained or written")
+
+
+def _steps_done(checkpoint: str) -> int:
+    import torch
+
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])
+
+
+def _show(run: Path, loggers: list) -> None:
+    """Draw the figure, hand the result to the loggers, and print the table."""
+    from ibsuite.record import read_codelength
+    from ibsuite.reporting import draw_run, print_run
+
+    figure = draw_run(run)
+    print_run(run)
+    result = read_codelength(run)
+    summary = {"code/total_bits": result["total_bits"], "code/compression_ratio": result["compression_ratio"]}
+    summary |= {f"code/{name}_bits": bits for name, bits in result["charges"].items()}
+    if result["test"]:
+        summary |= {f"test/{name}": value for name, value in result["test"].items()}
+    for logger in loggers:
+        if hasattr(logger, "log_result"):
+            logger.log_result(summary, result["parts"], [figure])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Weights & Biases, which never stops a run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+RUN_ID = "wandb/run_id"
+
+
+class WeightsAndBiases(Logger):
+    """One W&B run a fit, on rank 0 only; offline unless the user is logged in.
+
+    Bits are drawn against ``labels_sent``. Whatever goes wrong in W&B is said once, and the fit goes
+    on: ``metrics.csv`` holds the same numbers.
+
+    Args:
+        project: W&B project.
+        entity: W&B user or team; null: the user's own default.
+        mode: ``auto``: online if an API key is found, else offline. ``WANDB_MODE`` overrides it.
+        tags: tags of the run.
+    """
+
+    def __init__(
+        self,
+        project: str = "ibsuite",
+        entity: str | None = None,
+        mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+        tags: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.project, self.entity, self.mode, self.tags = project, entity, mode, tags
+        self.folder, self.title, self.group = Path(), "run", "ibsuite"
+        self.config: dict[str, Any] = {}
+        self.broken = False
+        self._run: Any = None
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return self.project
+
+    @property
+    def version(self) -> str:
+        """The run's id, the same when the run is gone on with."""
+        file = self.folder / RUN_ID
+        if "WANDB_RUN_ID" in os.environ:  # a sweep's agent has given the run its id
+            return os.environ["WANDB_RUN_ID"]
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(os.urandom(4).hex())
+        return file.read_text()
+
+    def describe(self, folder: Path, title: str, group: str, config: dict[str, Any]) -> None:
+        """Say which run this is before it starts.
+
+        Args:
+            folder: the run folder; W&B's files go to ``wandb/`` in it.
+            title: the run's name.
+            group: the experiment.
+            config: settings under the names that the command line has for them.
+        """
+        self.folder, self.title, self.group, self.config = folder, title, group, config
+
+    @property
+    def run(self) -> Any:
+        """The W&B run, begun at first use."""
+        if self._run is None:
+            import wandb
+
+            self._run = wandb.init(
+                project=self.project,
+                entity=self.entity,
+                dir=self.folder,
+                id=self.version,
+                resume="allow",
+                name=self.title,
+                group=self.group,
+                tags=self.tags,
+                mode=self._mode(),
+                settings=wandb.Settings(silent=True, x_disable_stats=self._mode() != "online"),
+            )
+            # Under a sweep the agent has set some keys already, and has locked them.
+            self._run.config.update(
+                {key: value for key, value in self.config.items() if key not in self._run.config}
+            )
+            self._run.define_metric("labels_sent")
+            self._run.define_metric("code/*", step_metric="labels_sent")
+        return self._run
+
+    def _mode(self) -> Any:
+        if "WANDB_MODE" in os.environ:
+            return os.environ["WANDB_MODE"]
+        if self.mode != "auto":
+            return self.mode
+        import wandb
+
+        return "online" if wandb.login(prompt=False) else "offline"
+
+    @rank_zero_only
+    def _safely(self, action: Callable[[], Any]) -> None:
+        if self.broken:
+            return
+        try:
+            action()
+        except Exception as error:
+            self.broken = True
+            rank_zero_warn(f"W&B is left out of this run ({type(error).__name__}: {error}); metrics.csv goes on")
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``describe`` has given the resolved settings."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log scalars against the optimiser step and, where they have it, ``labels_sent``."""
+        row = metrics if step is None else {**metrics, "trainer/global_step": step}
+        self._safely(lambda: self.run.log(row))
+
+    def log_result(self, summary: dict[str, float], parts: list[dict[str, Any]], figures: list[Path]) -> None:
+        """Log final numbers as the summary, the parts as a table, and the figures."""
+
+        def action() -> None:
+            import wandb
+
+            columns = list(parts[0]) if parts else []
+            table = wandb.Table(columns=columns, data=[[part[key] for key in columns] for part in parts])
+            images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+            self.run.log({"code/parts": table, **images})
+            self.run.summary.update(summary)
+
+        self._safely(action)
+
+    def close(self, exit_code: int = 0) -> None:
+        """End the W&B run and wait until it is on disk."""
+
+        def action() -> None:
+            if self._run is not None:
+                import wandb
+
+                self._run.finish(exit_code=exit_code)
+                wandb.teardown()
+                self._run = None
+                where = f" (upload it with `wandb sync {self.folder / 'wandb'}/offline-run-*`)"
+                rank_zero_info(f"W&B run {self.version}{where if self._mode() == 'offline' else ''}")
+
+        self._safely(action)

@@ -1,0 +1,23 @@
+"""Learning-rate schedules as functions of how much of a training is done."""
+
+import math
+from typing import Literal
+
+Decay = Literal["cosine", "linear", "constant"]
+
+
+def learning_rate_factor(progress: float, warmup: float, decay: Decay) -> float:
+    """Factor on the peak learning rate: a linear rise, then a decay to zero.
+
+    Args:
+        progress: share of the training that is done, in [0, 1].
+        warmup: share of the training in which the rate rises from 1/25 of its peak.
+        decay: how it falls afterwards; ``cosine`` after a warm-up is the one-cycle policy.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup:
+        return 0.04 + 0.96 * progress / warmup
+    if decay == "constant":
+        return 1.0
+    left = (1.0 - progress) / (1.0 - warmup) if warmup < 1 else 0.0
+    return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
