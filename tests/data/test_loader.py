@@ -48,6 +48,12 @@ def test_a_longer_stretch_begins_like_a_shorter_one():
     assert all(torch.equal(a.y, b.y) for a, b in zip(short, long, strict=False))
 
 
+def test_how_much_is_drawn_ahead_does_not_matter(monkeypatch):
+    ahead = torch.cat([b.y for b in loader()])
+    monkeypatch.setattr("ibsuite.data.loader.DRAWN_AHEAD", 1)
+    assert torch.equal(torch.cat([b.y for b in loader()]), ahead)
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 8])
 def test_ranks_share_exactly_the_global_batches(world, batch_size):
