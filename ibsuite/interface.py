@@ -54,6 +54,9 @@ class Coding(Protocol):
     seed: int
     """What the code's randomness is derived from."""
 
+    finished: bool
+    """Whether everything has been priced."""
+
     def status(self) -> Status:
         """Where the run is."""
 

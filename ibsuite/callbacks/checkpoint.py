@@ -8,6 +8,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from ibsuite import record
+from ibsuite.interface import Coding
 
 
 class SaveStretch(Checkpoint):
@@ -31,7 +32,9 @@ class SaveStretch(Checkpoint):
             self.saved = time.monotonic()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the final model."""
+        """Save the final model; a run that something else has ended early can still be gone on with."""
+        if not all(c.finished for c in trainer.callbacks if isinstance(c, Coding)):  # type: ignore[attr-defined]
+            return
         self._save(trainer, record.FINAL)
         if trainer.is_global_zero:
             (Path(trainer.default_root_dir) / record.LAST).unlink(missing_ok=True)

@@ -133,6 +133,11 @@ class PrequentialCode(L.Callback):
         return Status(self._steps_before + self.steps_done, sum(t.steps for t in self.trainings), text)
 
     @property
+    def finished(self) -> bool:
+        """Whether every training of the plan has been done."""
+        return self.training == len(self.trainings)
+
+    @property
     def _now(self) -> Training:
         return self.trainings[min(self.training, len(self.trainings) - 1)]
 
@@ -198,14 +203,14 @@ class PrequentialCode(L.Callback):
         if stopped:
             self._finish_training(trainer, pl_module, now)
             self.training, self.stretch, self.steps_done = self.training + 1, 0, 0
-        if self.training == len(self.trainings):
+        if self.finished:
             trainer.should_stop = True
         else:
             self.sequence.stretch = self._next_stretch()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the result, if the run is complete."""
-        if self.training == len(self.trainings):
+        if self.finished:
             cost = {
                 "seconds": self.seconds_before + time.monotonic() - self.began,
                 "optimiser_steps": float(trainer.global_step),
