@@ -1,0 +1,64 @@
+"""G11: kill -9 at any step, go on, and the bits are those of the unbroken run."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+from conftest import small_code
+from ibsuite.data import Affine, Digits
+
+SETTINGS: dict[str, Any] = {"averaging": 0.9, "patience": 2, "withheld": 0.3, "views": 1}
+
+
+class KillAt(L.Callback):
+    """The process dies before it can do anything about it."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def digits() -> Digits:
+    return Digits(num_labels=100, batch_size=16, augment=Affine(6), view_augment=Affine(6))
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    document = json.loads((folder / "codelength.json").read_text())
+    parts = [{k: v for k, v in part.items() if k != "seconds"} for part in document["parts"]]
+    kept = ("charges", "compared", "total_bits", "model_information_bits")
+    return {"parts": parts, **{key: document[key] for key in kept}}
+
+
+@pytest.mark.parametrize(("step", "start"), [(7, "fresh"), (12, "fresh"), (15, "warm"), (20, "fresh"), (26, "fresh")])
+def test_g11_killed_runs_end_with_the_same_bits(
+    fit: Callable[..., Any], tmp_path: Path, step: int, start: str
+) -> None:
+    fit(digits(), small_code(start=start, **SETTINGS), folder="unbroken")
+    broken = multiprocessing.get_context("fork").Process(
+        target=fit,
+        args=(digits(), small_code(start=start, **SETTINGS)),
+        kwargs={"folder": "broken", "callbacks": (KillAt(step),)},
+    )
+    broken.start()
+    broken.join(60)
+    assert broken.exitcode == -signal.SIGKILL
+    last = tmp_path / "broken" / "checkpoints" / "last.ckpt"
+    assert not (tmp_path / "broken" / "codelength.json").exists()
+    resumed = fit(digits(), small_code(start=start, **SETTINGS), folder="broken", ckpt_path=str(last))
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
+    assert [row["block"] for row in resumed.predictions.rows] == [0, 1, 2, 3, 4]  # no block twice
+
+
+def test_g11_planted_violation_another_seed_is_another_run(fit: Callable[..., Any], tmp_path: Path) -> None:
+    fit(digits(), small_code(seed=0), folder="a")
+    fit(digits(), small_code(seed=1), folder="b")
+    assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
