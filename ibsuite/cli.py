@@ -9,15 +9,18 @@ import os
 import re
 import shutil
 import sys
+from argparse import ArgumentError
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning.pytorch as L
+import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ibsuite.callbacks
 import ibsuite.data
@@ -68,39 +71,43 @@ def expand_configs(args: list[str]) -> list[str]:
     return expanded
 
 
-class Parser(LightningArgumentParser):
-    """A parser that refuses in one sentence."""
+def one_sentence(message: str, typed: list[str], known: list[str]) -> str:
+    """What is wrong, from a parser's message of many lines, with the nearest valid option.
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong as a ``Refusal`` that names the key, and the nearest valid one."""
-        cause: BaseException | None = ex
-        while cause is not None:
-            if isinstance(cause, Refusal):
-                raise cause from None
-            cause = cause.__cause__ or cause.__context__
-        raise Refusal(one_sentence(message, self._known_keys())) from None
-
-    def _known_keys(self) -> list[str]:
-        try:
-            defaults = self.parse_args(["--config", str(config_folder() / "default.yaml")], _skip_validation=True)
-        except BaseException:  # the error that is being explained may strike here as well
-            defaults = self.get_defaults(skip_validation=True)
-        return [key.replace(".init_args", "") for key in defaults.as_flat().__dict__]
-
-
-def one_sentence(message: str, known: list[str]) -> str:
-    """The one line of a parser's message that says what is wrong, and the nearest valid key."""
-    unknown = re.search(r"(?:Key|Option|Group key|Unrecognized arguments?|[Uu]nrecognized arguments?):? ['\"]?-{0,2}([\w.]+)", message)
-    nested = re.findall(r"NestedArg\(key='([\w.]+)'", message)
-    key = nested[-1] if nested else unknown.group(1) if unknown else None
+    Args:
+        message: what the config library says.
+        typed: the arguments as the user wrote them.
+        known: options that there are.
+    """
     lines = [re.sub(r"\s+", " ", line).strip(" -") for line in message.splitlines() if line.strip()]
-    if key and (nested or "not accepted" in message or "nrecognized" in message or "not expected" in message):
-        prefix = re.search(r'Parser key "([\w.]+)"', message)
-        full = f"{prefix.group(1)}.{key}" if prefix and not key.startswith(prefix.group(1)) else key
-        full = full.replace(".init_args", "")
-        near = get_close_matches(full, known, n=1, cutoff=0.6)
-        return f"unknown option {full!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
-    return "; ".join(lines[:3])
+    nested = re.findall(r"NestedArg\(key='([\w.]+)'", message) + re.findall(r'Parser key "([\w.]+)"', message)
+    unknown = re.findall(r"(?:Option|Key) '([\w.]+)' is not accepted|rguments?: ['\"]?-{0,2}([\w.]+)", message)
+    if unknown:
+        name = next(filter(None, unknown[-1]))
+        key = _as_typed(name, typed)
+        same_end = [option for option in known if option.split(".")[-1] == name.split(".")[-1]]
+        near = same_end or get_close_matches(key, known, n=1, cutoff=0.5)
+        return f"unknown option {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
+    classless = re.search(r"Expected a dot import path string: (\S+)", message)
+    if classless:
+        rooms = (ibsuite.callbacks, ibsuite.data, ibsuite.loggers, ibsuite.methods, ibsuite.nn)
+        near = get_close_matches(classless[1], [name for room in rooms for name in room.__all__], n=1, cutoff=0.5)
+        return f"unknown class {classless[1]!r}; " + (f"did you mean {near[0]!r}?" if near else "give its import path")
+    expected = [re.sub(r"<class '([\w.]+)'>", r"\1", line) for line in lines if line.startswith("Expected a <class")]
+    wanted = dict.fromkeys(re.sub(r"Expected an? |\. Got.*", "", line) for line in expected)
+    if nested and wanted:
+        wanted.pop("NoneType", None)
+        value = re.findall(r"Got value: (.*)|Given value: (?!NestedArg|Namespace)(.*)", message)
+        given = next(filter(None, value[0]), "") if value else ""
+        return f"option {_as_typed(nested[0], typed)!r} takes {' or '.join(wanted)}, not {given!r}"
+    told = [line for line in lines if not re.match(r"Subtypes|Errors|Given value|Does not valid|Expected a <class 'None", line)]
+    return " ".join(told[:2])
+
+
+def _as_typed(name: str, typed: list[str]) -> str:
+    """The whole option whose last parts are ``name``, as the user wrote it."""
+    keys = (arg.lstrip("-").split("=")[0] for arg in typed)
+    return next((key for key in keys if key.endswith(name)), name).replace(".init_args", "")
 
 
 class SuiteCLI(LightningCLI):
@@ -117,8 +124,8 @@ class SuiteCLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=None,
             seed_everything_default=0,
-            parser_class=Parser,
             parser_kwargs={
+                "exit_on_error": False,
                 "parser_mode": "omegaconf+",
                 "allow_abbrev": False,
                 "prog": "python -m ibsuite.fit",
@@ -133,6 +140,7 @@ class SuiteCLI(LightningCLI):
         parser.add_subclass_arguments(Logger, "logger", required=False, help="W&B, or null for none.")
         parser.add_argument("--experiment", type=str, default="experiment", help="Name of the folder of runs.")
         parser.add_argument("--out", type=str, default="runs", help="Folder of all experiments.")
+        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads; null: torch's choice.")
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="last: go on with an unfinished run.")
         parser.add_argument("--overwrite", type=bool, default=False, help="Do a finished run again.")
         parser.add_argument("--dry_run", type=bool, default=False, help="Say what would be done, and what it costs.")
@@ -144,7 +152,29 @@ class SuiteCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a flag without a value means true."""
         flags = {"--dry_run", "--overwrite"}
-        self.config = parser.parse_args([f"{arg}=true" if arg in flags else arg for arg in args])
+        try:
+            self.config = parser.parse_args([f"{arg}=true" if arg in flags else arg for arg in args])
+        except ArgumentError as error:
+            raise Refusal(one_sentence(str(error), self.typed, self.known_options())) from None
+
+    def known_options(self) -> list[str]:
+        """Options of the trainer and of the classes that the default run uses."""
+        defaults = self.parser.parse_args(["--config", str(config_folder() / "default.yaml")])
+        return [key.replace(".init_args", "").removesuffix(".class_path") for key in defaults.keys()]
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a constructor refuses is told as it said it."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, Refusal):
+                    raise cause from None
+                cause = cause.__cause__ or cause.__context__
+            if isinstance(error, ValueError | TypeError | MisconfigurationException):
+                raise Refusal(one_sentence(str(error), self.typed, self.known_options())) from None
+            raise
 
     def before_instantiate_classes(self) -> None:
         """Name the run folder, which depends on settings alone."""
@@ -152,6 +182,8 @@ class SuiteCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer with the code, loggers and the callbacks that every run has."""
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
         self.code = self.config_init["code"]
         logger = self.config_init.get("logger")
         self.loggers: list[Logger] = [MetricsTable(self.run / record.METRICS)]

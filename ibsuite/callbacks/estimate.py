@@ -46,6 +46,7 @@ def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
 
 
 def _training_step_seconds(module: L.LightningModule, data: L.LightningDataModule) -> float:
+    module.training_steps = TRIAL_STEPS  # type: ignore[assignment]
     optimizer = module.configure_optimizers()["optimizer"]  # type: ignore[call-overload, index]
     began = time.perf_counter()
     for i, batch in enumerate(data.train_dataloader()):

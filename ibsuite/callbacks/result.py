@@ -19,6 +19,7 @@ def write_result(run: Path, predictions: Predictions, cost: dict[str, float], se
     record.write_csv(run / record.CURVE, predictions.rows)
     provenance = record.provenance()
     provenance["versions"]["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    provenance["versions"]["threads"] = str(torch.get_num_threads())
     result = record.Codelength(
         code="prequential" if predictions.mixture_name is None else "self_switch",
         data={

@@ -4,7 +4,6 @@ from typing import Literal
 
 import lightning.pytorch as L
 import torch
-from torch import Tensor
 
 from ibsuite.interface import Classifier, Refusal
 from ibsuite.seeds import derive_seed
@@ -18,7 +17,7 @@ class Start:
 
     Args:
         kind: ``fresh``: from a new initialisation; ``warm``: from the network of the block before,
-            shrunk and perturbed (Ash & Adams 2020).
+            its weight matrices and kernels shrunk and perturbed (Ash & Adams 2020).
         shrink: factor on the old weights of a warm start.
         perturb: factor on a new initialisation, added to them.
     """
@@ -40,17 +39,14 @@ class Start:
             key: what the initialisation is derived from: (seed, block).
         """
         assert isinstance(module, Classifier)
-        old = [tensor.detach().clone() for tensor in self._weights(module)] if self.kind == "warm" else []
+        warm = self.kind == "warm" and key[-1] > 1
+        old = {name: value.detach().clone() for name, value in module.state_dict().items()} if warm else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(*key, INITIALISATION))
             module.reset_parameters()
-        if old and key[-1] > 1:
-            with torch.no_grad():
-                for tensor, before in zip(self._weights(module), old, strict=True):
-                    tensor.mul_(self.perturb).add_(before, alpha=self.shrink)
+        with torch.no_grad():
+            for name, now in (module.state_dict() if warm else {}).items():
+                # Scales, shifts and batch statistics are taken over: they have no scale to shrink.
+                now.copy_(self.shrink * old[name] + self.perturb * now if now.ndim > 1 else old[name])
         module.training_steps = steps
         trainer.strategy.setup_optimizers(trainer)
-
-    @staticmethod
-    def _weights(module: L.LightningModule) -> list[Tensor]:
-        return [parameter.data for parameter in module.parameters()]

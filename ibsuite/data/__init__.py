@@ -1,6 +1,6 @@
 """Data sets as sequences of labels to be sent, held in memory as tensors."""
 
-from ibsuite.data.augment import Affine, Augmentation, Compose, Crop, Cutout, Elastic, Flip
+from ibsuite.data.augment import Affine, Augmentation, Compose, Crop, Cutout, Elastic, Flip, Warp
 from ibsuite.data.digits import Digits
 from ibsuite.data.folder import ImageFolder
 from ibsuite.data.labelled import LabelledData
@@ -28,4 +28,5 @@ __all__ = [
     "LabelledData",
     "StretchLoader",
     "Tensors",
+    "Warp",
 ]

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ibsuite.nn.initial import draw_layers
-from ibsuite.nn.layers import convolve, halve, image_shape
+from ibsuite.nn.layers import convolve, image_shape
 
 
 class ConvNet(nn.Module):
@@ -14,7 +14,7 @@ class ConvNet(nn.Module):
         x ─ [ 3x3 conv ─ batch norm ─ ReLU ] x depth ─ pool ─ ... ─ global average ─ dropout ─ linear ─ logits
             └───────────── one stage per width ─────────────┘
 
-    2x2 max pooling stands between the stages, as long as at least 2x2 pixels are left. Ours; no paper.
+    2x2 max pooling, which keeps an odd last row, stands between the stages while 4 pixels are left. Ours; no paper.
     Kaiming normal convolutions; the last layer starts at zero, so that an untrained network gives
     every class the same probability and codes at exactly the uniform length.
     162,562 parameters on 1 x 28 x 28, 162,994 on 3 x 32 x 32.
@@ -24,6 +24,8 @@ class ConvNet(nn.Module):
         num_classes: Number of classes.
         widths: Channels of each stage.
         depth: Convolutions per stage.
+        stem: Side of the first convolution.
+        stem_stride: Its stride; 2 halves the map at once, for a quarter of the work in the first stage.
         dropout: Probability of dropping an averaged feature while training.
     """
 
@@ -33,18 +35,22 @@ class ConvNet(nn.Module):
         num_classes: int,
         widths: tuple[int, ...] = (24, 48, 96),
         depth: int = 2,
+        stem: int = 3,
+        stem_stride: int = 1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         channels, height, width = image_shape(self, input_shape)
         layers: list[nn.Module] = []
         for stage, outputs in enumerate(widths):
-            if stage:
-                pool, height, width = halve(height, width, smallest=2)
-                layers += pool
-            for _ in range(depth):
-                layers += convolve(channels, outputs, batch_norm=True)
-                channels = outputs
+            if stage and min(height, width) >= 4:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+                height, width = -(-height // 2), -(-width // 2)
+            for i in range(depth):
+                first = stage == i == 0
+                side, stride = (stem, stem_stride) if first else (3, 1)
+                layers += convolve(channels, outputs, batch_norm=True, side=side, stride=stride)
+                channels, height, width = outputs, -(-height // stride), -(-width // stride)
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, num_classes)
