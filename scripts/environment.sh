@@ -1,9 +1,14 @@
-# Sourced by the other scripts: go to the root of the repository and make or repair .venv there.
+# Go to the root of the repository and make or repair .venv there.
+#
+#   bash scripts/environment.sh  the package and all tools for work on it
+#
+# The other scripts source this file and say what they need:
 #
 #   environment ibsuite          what a run needs
 #   environment 'ibsuite[test]'  what the tests need as well
 #
 # Afterwards $python is the environment's own interpreter.
+set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
@@ -52,7 +57,9 @@ environment() {
         [[ -e $venv ]] && echo "$venv is incomplete and made anew"
         "$base" -m venv --clear "$venv" || fail "$base could not make $venv"
     fi
-    echo "installing $1 into $venv (once; a few minutes and 6 GB, most of it PyTorch)"
+    local cost=
+    [[ -e $venv/ibsuite.installed ]] || cost=" (once; a few minutes and 6 GB, most of it PyTorch)"
+    echo "installing $1 into $venv$cost"
     touch "$unfinished"
     trap 'exit 130' INT
     install "$1"
@@ -62,3 +69,6 @@ environment() {
     rm "$unfinished"
     trap - INT
 }
+
+# Run instead of sourced: everything for work on the package itself.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || environment "ibsuite[${1:-dev}]"

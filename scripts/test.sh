@@ -9,5 +9,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 environment 'ibsuite[test]'
 unset "${!WANDB_@}" # the user's own settings of W&B are none of the tests' business
 export WANDB_MODE=offline
-"$venv/bin/lint-imports"
+"$venv/bin/lint-imports" --no-logo
 exec "$python" -m pytest "$@"
