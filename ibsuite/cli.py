@@ -26,7 +26,7 @@ import ibsuite.callbacks
 import ibsuite.data
 import ibsuite.loggers
 import ibsuite.methods
-import ibsuite.nn  # noqa: F401  (imported so that short class names are found)
+import ibsuite.nn
 from ibsuite import record
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite
 from ibsuite.interface import Refusal
@@ -34,6 +34,11 @@ from ibsuite.loggers import MetricsTable, WeightsAndBiases
 
 NEVER_IN_THE_NAME = ("root", "download")
 """Settings of the data that say where they lie and not what they are."""
+
+
+ROOMS = (ibsuite.callbacks, ibsuite.data, ibsuite.loggers, ibsuite.methods, ibsuite.nn)
+OWN_CLASSES = {name: f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__}
+"""Import paths of the package's classes: a short name means ours, whatever else has that name."""
 
 
 def config_folder() -> Path:
@@ -67,7 +72,8 @@ def expand_configs(args: list[str]) -> list[str]:
             arg = f"--config={next(rest, '')}"
         if arg.startswith("--config="):
             arg = f"--config={find_config(arg.removeprefix('--config='))}"
-        expanded.append(arg)
+        option, equals, value = arg.rpartition("=")
+        expanded.append(option + equals + OWN_CLASSES.get(value, value))
     return expanded
 
 
@@ -81,7 +87,9 @@ def one_sentence(message: str, typed: list[str], known: list[str]) -> str:
     """
     lines = [re.sub(r"\s+", " ", line).strip(" -") for line in message.splitlines() if line.strip()]
     nested = re.findall(r"NestedArg\(key='([\w.]+)'", message) + re.findall(r'Parser key "([\w.]+)"', message)
-    unknown = re.findall(r"(?:Option|Key) '([\w.]+)' is not accepted|rguments?: ['\"]?-{0,2}([\w.]+)", message)
+    unknown = re.findall(
+        r"(?:Option|Key) '([\w.]+)' is not accepted|rguments?: ['\"]?-{0,2}([\w.]+)", message
+    )
     if unknown:
         name = next(filter(None, unknown[-1]))
         key = _as_typed(name, typed)
@@ -90,17 +98,24 @@ def one_sentence(message: str, typed: list[str], known: list[str]) -> str:
         return f"unknown option {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
     classless = re.search(r"Expected a dot import path string: (\S+)", message)
     if classless:
-        rooms = (ibsuite.callbacks, ibsuite.data, ibsuite.loggers, ibsuite.methods, ibsuite.nn)
-        near = get_close_matches(classless[1], [name for room in rooms for name in room.__all__], n=1, cutoff=0.5)
-        return f"unknown class {classless[1]!r}; " + (f"did you mean {near[0]!r}?" if near else "give its import path")
-    expected = [re.sub(r"<class '([\w.]+)'>", r"\1", line) for line in lines if line.startswith("Expected a <class")]
+        near = get_close_matches(classless[1], OWN_CLASSES, n=1, cutoff=0.5)
+        return f"unknown class {classless[1]!r}; " + (
+            f"did you mean {near[0]!r}?" if near else "give its import path"
+        )
+    expected = [
+        re.sub(r"<class '([\w.]+)'>", r"\1", line) for line in lines if line.startswith("Expected a <class")
+    ]
     wanted = dict.fromkeys(re.sub(r"Expected an? |\. Got.*", "", line) for line in expected)
     if nested and wanted:
         wanted.pop("NoneType", None)
         value = re.findall(r"Got value: (.*)|Given value: (?!NestedArg|Namespace)(.*)", message)
         given = next(filter(None, value[0]), "") if value else ""
         return f"option {_as_typed(nested[0], typed)!r} takes {' or '.join(wanted)}, not {given!r}"
-    told = [line for line in lines if not re.match(r"Subtypes|Errors|Given value|Does not valid|Expected a <class 'None", line)]
+    told = [
+        line
+        for line in lines
+        if not re.match(r"Subtypes|Errors|Given value|Does not valid|Expected a <class 'None", line)
+    ]
     return " ".join(told[:2])
 
 
@@ -138,12 +153,20 @@ class SuiteCLI(LightningCLI):
         """Options that are no part of Lightning, and values that are written once and used twice."""
         parser.add_subclass_arguments(L.Callback, "code", required=True, help="What is priced, and how.")
         parser.add_subclass_arguments(Logger, "logger", required=False, help="W&B, or null for none.")
-        parser.add_argument("--experiment", type=str, default="experiment", help="Name of the folder of runs.")
+        parser.add_argument(
+            "--experiment", type=str, default="experiment", help="Name of the folder of runs."
+        )
         parser.add_argument("--out", type=str, default="runs", help="Folder of all experiments.")
-        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads; null: torch's choice.")
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="last: go on with an unfinished run.")
+        parser.add_argument(
+            "--threads", type=int | None, default=None, help="CPU threads; null: torch's choice."
+        )
+        parser.add_argument(
+            "--ckpt_path", type=str | None, default=None, help="last: go on with an unfinished run."
+        )
         parser.add_argument("--overwrite", type=bool, default=False, help="Do a finished run again.")
-        parser.add_argument("--dry_run", type=bool, default=False, help="Say what would be done, and what it costs.")
+        parser.add_argument(
+            "--dry_run", type=bool, default=False, help="Say what would be done, and what it costs."
+        )
         network = "model.init_args.network.init_args"
         parser.link_arguments("data.num_classes", f"{network}.num_classes", apply_on="instantiate")
         parser.link_arguments("data.input_shape", f"{network}.input_shape", apply_on="instantiate")
@@ -160,7 +183,8 @@ class SuiteCLI(LightningCLI):
     def known_options(self) -> list[str]:
         """Options of the trainer and of the classes that the default run uses."""
         defaults = self.parser.parse_args(["--config", str(config_folder() / "default.yaml")])
-        return [key.replace(".init_args", "").removesuffix(".class_path") for key in defaults.keys()]
+        names = defaults.keys()
+        return [name.replace(".init_args", "").removesuffix(".class_path") for name in names]
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is told as it said it."""
@@ -192,8 +216,10 @@ class SuiteCLI(LightningCLI):
             logger.describe(self.run, f"{group}/{self.run.name}", group, flat_settings(self.config))
         if logger is not None:
             self.loggers.append(logger)
-        callbacks = [self.code, CodingProgress(), StopWhenNotFinite(), SaveStretch()]
         config = dict(self.config_init["trainer"])
+        callbacks = [self.code, StopWhenNotFinite(), SaveStretch()]
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(CodingProgress())
         if str(config.get("precision")) in ("16-true", "bf16-true", "transformer-engine", "64-true"):
             raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
         own = config.get("callbacks") or []
@@ -221,18 +247,28 @@ class SuiteCLI(LightningCLI):
             raise Refusal(f"no checkpoint {ckpt_path!r}; --ckpt_path=last goes on with {self.run}")
         checkpoint = str(last) if ckpt_path == "last" and last.exists() else ckpt_path
         checkpoint = None if checkpoint == "last" else checkpoint
-        if rank_zero_only.rank == 0:
+        if is_rank_zero():
             finished = (self.run / record.CODELENGTH).exists()
             if finished and not self.config.overwrite:
-                raise Refusal(f"{self.run} is finished; read it with `python -m ibsuite.report {self.run}`, or do it again with --overwrite")
+                raise Refusal(
+                    f"{self.run} is finished; read it with `python -m ibsuite.report {self.run}`, "
+                    "or do it again with --overwrite"
+                )
             if self.run.exists() and checkpoint is None:
                 if last.exists() and not self.config.overwrite:
-                    raise Refusal(f"{self.run} is unfinished; go on with --ckpt_path=last, or begin again with --overwrite")
+                    raise Refusal(
+                        f"{self.run} is unfinished: go on with --ckpt_path=last, or start with --overwrite"
+                    )
                 shutil.rmtree(self.run)
             self.run.mkdir(parents=True, exist_ok=True)
             text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
             (self.run / record.CONFIG).write_text(text)
         return checkpoint
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one that writes."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:

@@ -24,10 +24,8 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _fit(args: list[str] | None) -> int:
-    from lightning.pytorch.utilities import rank_zero_only
-
     from ibsuite.callbacks.estimate import estimate
-    from ibsuite.cli import SuiteCLI
+    from ibsuite.cli import SuiteCLI, is_rank_zero
 
     cli = SuiteCLI(args)
     if cli.config.dry_run:
@@ -42,7 +40,7 @@ def _fit(args: list[str] | None) -> int:
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         finished = True
-        if rank_zero_only.rank == 0:
+        if is_rank_zero():
             _show(cli.run, cli.loggers)
     finally:
         for logger in cli.loggers:
@@ -51,14 +49,20 @@ def _fit(args: list[str] | None) -> int:
     return 0
 
 
-def _show_plan(ahead: 'Estimate', run: Path) -> None:
+def _show_plan(ahead: "Estimate", run: Path) -> None:
     """Print what a run would do."""
     print(f"{'block':>6}{'trained on':>12}{'prices':>18}{'steps':>8}")
     for t in ahead.trainings:
         prices = f"{t.prefix + 1}-{t.stop}" if t.stop > t.prefix else "the final model"
         print(f"{t.block:>6}{t.prefix:>12}{prices:>18}{t.steps:>8}")
-    steps, minutes, megabytes = sum(t.steps for t in ahead.trainings), ahead.seconds / 60, ahead.disk_bytes / 1e6
-    print(f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes here and")
+    steps, minutes, megabytes = (
+        sum(t.steps for t in ahead.trainings),
+        ahead.seconds / 60,
+        ahead.disk_bytes / 1e6,
+    )
+    print(
+        f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes here and"
+    )
     print(f"{megabytes:.1f} MB in {run}; nothing has been trained or written")
 
 

@@ -62,21 +62,30 @@ class Coding(Protocol):
 
 
 @runtime_checkable
-class LabelSequence(Protocol):
-    """Labels in the order in which they are sent, and the inputs that the receiver already has."""
+class LabelledInputs(Protocol):
+    """Inputs that can be priced, and their labels."""
 
-    name: str
     num_classes: int
-    input_shape: tuple[int, ...]
-    order_seed: int
     num_labels: int
-    batch_size: int
-    stretch: Stretch | None
-    """What the next training loader walks over; None: ordinary epochs over everything."""
 
     @property
     def labels(self) -> Tensor:
-        """All labels in coding order, (num_labels,), int64, on the CPU."""
+        """All labels in order, (num_labels,), int64, on the CPU."""
+
+    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:
+        """Inputs at ``rows``, float32, normalised; ``view`` > 0: under that view's fixed augmentation."""
+
+
+@runtime_checkable
+class LabelSequence(LabelledInputs, Protocol):
+    """Labels in the order in which they are sent, and the inputs that the receiver already has."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    order_seed: int
+    batch_size: int
+    stretch: Stretch | None
+    """What the next training loader walks over; None: ordinary epochs over everything."""
 
     @property
     def order(self) -> Tensor:
@@ -90,14 +99,8 @@ class LabelSequence(Protocol):
     def labels_sha256(self) -> str:
         """SHA-256 of the labels (int64, little endian) in coding order."""
 
-    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:
-        """Inputs at ``rows``, float32, normalised; ``view`` > 0: under that view's fixed augmentation."""
-
-    def test_split(self) -> tuple[Tensor, Tensor] | None:
-        """Raw test inputs and labels, read from disk at this call; None where there are none."""
-
-    def normalise(self, raw: Tensor) -> Tensor:
-        """Raw inputs as the network sees them."""
+    def test_split(self) -> LabelledInputs | None:
+        """The test split, read from disk at this call; None where there is none."""
 
 
 @runtime_checkable

@@ -53,6 +53,8 @@ class Codelength:
     """n log2 K."""
     class_frequency_bits: float
     """The adaptive (Krichevsky-Trofimov) code of the labels without the inputs."""
+    empirical_entropy_bits: float
+    """n times the entropy of the label frequencies: what the best code without inputs could hope for."""
     charges: dict[str, float]
     """Named parts of the total, in bits."""
     compared: dict[str, float] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Codelength:
             raise ValueError(f"charge {broken[0]!r} is not finite")
         stop = 0
         for part in self.parts:
-            if part["start"] != stop:
+            if part["start"] != stop or part["stop"] <= stop:
                 raise ValueError(f"parts leave a gap or overlap at label {stop}")
             stop = part["stop"]
         if self.parts and stop != self.data["num_labels"]:
@@ -99,8 +101,12 @@ class Codelength:
 
     @property
     def mutual_information_bits_per_label(self) -> float:
-        """(uniform - total) / n: the lower estimate of I(X;Y) that any code gives, bits a label."""
-        return (self.uniform_bits - self.total_bits) / float(self.data["num_labels"])
+        """(n H(Y) - total) / n: the lower estimate of I(X;Y) that any code gives, bits a label.
+
+        H(Y) is that of the label frequencies, which in expectation is no more than the true one;
+        log2 K in its place would count what unbalanced classes save as information.
+        """
+        return (self.empirical_entropy_bits - self.total_bits) / float(self.data["num_labels"])
 
     def as_dict(self) -> dict[str, Any]:
         """The document as it is written."""
@@ -116,7 +122,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_codelength(run: Path, codelength: Codelength) -> None:
@@ -149,12 +155,25 @@ def provenance() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     versions |= {"cores": str(cores)}
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
     module = Path(sys.argv[0]).stem
     return {
         "versions": versions,
         "command": shlex.join(["python", "-m", f"ibsuite.{module}", *sys.argv[1:]]),
-        "git_commit": commit.stdout.strip() or None,
+        "git_commit": _git_commit(),
     }
+
+
+def _git_commit() -> str | None:
+    """The commit of the clone that this code runs from, with ``+changes`` if it was edited since."""
+    clone = str(Path(__file__).parent.parent)
+    if not Path(clone, ".git").exists():  # installed from a wheel
+        return None
+    try:
+        head = subprocess.run(
+            ["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        edited = ["git", "-C", clone, "status", "--porcelain", "--untracked-files=no"]
+        changes = subprocess.run(edited, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

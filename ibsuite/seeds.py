@@ -10,7 +10,9 @@ import torch
 
 def derive_seed(*key: int) -> int:
     """A 63-bit seed that depends on every entry of ``key`` and on their order."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    # NumPy drops zeros at the end and cuts wide numbers up: say how many there are, in words of fixed size.
+    words = [len(key), *(word for entry in key for word in (entry & 0xFFFFFFFF, entry >> 32))]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator(*key: int) -> torch.Generator:

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ibsuite.cli  # before lightning, and once for all tests
 import lightning.pytorch as L
 import pytest
 import torch
+from small_runs import small_code, small_method
 
+import ibsuite.cli  # before lightning, and once for all tests
 from ibsuite.callbacks import PrequentialCode, SaveStretch, StopWhenNotFinite
 from ibsuite.data import Digits
-from ibsuite.methods import CrossEntropy
-from ibsuite.nn import MLP
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +27,6 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("IBSUITE_DATA", str(tmp_path / "data"))
     ibsuite.cli.quiet()
-
-
-def small_code(**settings: Any) -> PrequentialCode:
-    """Prequential coding in a second: few steps, two stops, two temperatures."""
-    few = {"epochs": 1, "min_steps": 6, "max_steps": 12, "stops": [0.5, 1.0], "temperatures": [0.5, 1.0]}
-    return PrequentialCode(**{**few, **settings})
-
-
-def small_method(**settings: Any) -> CrossEntropy:
-    """A small network under Adam."""
-    network = MLP((1, 8, 8), 10, hidden=(16,))
-    return CrossEntropy(network, lambda p: torch.optim.AdamW(p, lr=0.01), **settings)
 
 
 @pytest.fixture
@@ -57,7 +44,13 @@ def fit(tmp_path: Path) -> Callable[..., PrequentialCode]:
     ) -> PrequentialCode:
         code = code or small_code()
         torch.manual_seed(0)
-        settings = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "logger": False, **trainer}
+        settings = {
+            "accelerator": "cpu",
+            "devices": 1,
+            "enable_progress_bar": False,
+            "logger": False,
+            **trainer,
+        }
         L.Trainer(
             **settings,
             callbacks=[*callbacks, code, StopWhenNotFinite(), SaveStretch(seconds=0)],

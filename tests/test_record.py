@@ -17,6 +17,7 @@ def codelength(**changes: Any) -> record.Codelength:
         "data": {"name": "Digits", "num_labels": 30, "num_classes": 8},
         "uniform_bits": 90.0,
         "class_frequency_bits": 91.5,
+        "empirical_entropy_bits": 90.0,
         "charges": {"first_block": 24.0, "labels": 20.0, "choices": 1.0},
         "parts": [{"start": 0, "stop": 8, "bits": 24.0}, {"start": 8, "stop": 30, "bits": 20.0}],
     }
@@ -124,3 +125,9 @@ def test_provenance_fits_the_document(tmp_path: Path) -> None:
     document = record.read_codelength(tmp_path)
     assert document["command"].startswith("python -m ibsuite.")
     assert {"torch", "python", "platform", "cores"} <= document["versions"].keys()
+
+
+def test_unbalanced_labels_are_not_information() -> None:
+    """90 % of one class cost half their uniform length without looking at an input: that is no I(X;Y)."""
+    found = codelength(empirical_entropy_bits=44.0, class_frequency_bits=46.0, charges={"labels": 46.0})
+    assert found.mutual_information_bits_per_label < 0

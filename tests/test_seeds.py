@@ -43,3 +43,8 @@ def test_global_generators_are_left_alone() -> None:
     before = torch.get_rng_state()
     generator(1, 2, 3)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_keys_of_other_lengths_and_widths_are_other_keys() -> None:
+    keys = [(5,), (5, 0), (5, 0, 0), (5 + 2**32,), (5, 1), (3, 7), (3 + 7 * 2**32,)]
+    assert len({derive_seed(*key) for key in keys}) == len(keys)

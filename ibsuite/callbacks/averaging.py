@@ -38,7 +38,10 @@ class WeightAverage:
         """Take one optimiser step into the average."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(self.mean, self._tensors(module), 1 - decay)
+        own = self._tensors(module)
+        # A resumed average comes from a file, on the CPU.
+        self.mean = [mean.to(tensor.device) for mean, tensor in zip(self.mean, own, strict=True)]
+        torch._foreach_lerp_(self.mean, own, 1 - decay)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

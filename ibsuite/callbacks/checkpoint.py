@@ -1,6 +1,5 @@
 """Saving a run so that it can be gone on with."""
 
-import os
 import time
 from pathlib import Path
 
@@ -45,4 +44,4 @@ class SaveStretch(Checkpoint):
         temporary = path.with_name(path.name + ".part")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            os.replace(temporary, path)
+            temporary.replace(path)

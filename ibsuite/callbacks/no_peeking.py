@@ -15,7 +15,9 @@ def refuse_peeking(trainer: L.Trainer) -> None:
     labels that it is about to code; nobody could decode them.
     """
     watchers = [(type(c).__name__, getattr(c, "monitor", None)) for c in trainer.callbacks]  # type: ignore[attr-defined]
-    watchers += [(type(c.scheduler).__name__, c.monitor) for c in trainer.lr_scheduler_configs if c.reduce_on_plateau]
+    watchers += [
+        (type(c.scheduler).__name__, c.monitor) for c in trainer.lr_scheduler_configs if c.reduce_on_plateau
+    ]
     for name, monitor in watchers:
         if monitor and str(monitor).startswith(PRICED):
             raise Refusal(

@@ -29,11 +29,11 @@ class TrainingLength:
 
     def __post_init__(self) -> None:
         if not (self.epochs > 0 and 1 <= self.min_steps <= self.max_steps):
-            raise Refusal("code.length needs epochs > 0 and 1 <= min_steps <= max_steps")
+            raise Refusal("code.epochs must be positive, and 1 <= code.min_steps <= code.max_steps")
 
     def steps(self, labels: int, batch_size: int) -> int:
         """Optimiser steps of a training on so many labels."""
-        return min(max(math.ceil(self.epochs * labels / batch_size), self.min_steps), self.max_steps)
+        return min(max(_ceil(self.epochs * labels / batch_size), self.min_steps), self.max_steps)
 
 
 class Training(NamedTuple):
@@ -70,11 +70,19 @@ def plan_trainings(
         if last and not final:
             break
         steps = length.steps(prefix, batch_size)
-        priced = tuple(math.ceil(share * steps) for share in ([1.0] if last else stops))
+        priced = tuple(_ceil(share * steps) for share in ([1.0] if last else stops))
         if len(set(priced)) < len(priced):
-            raise Refusal(f"code.length gives {steps} steps, too few for {len(priced)} different stops")
+            raise Refusal(
+                f"{steps} steps are too few for {len(priced)} different code.stops; "
+                "raise code.min_steps and code.max_steps"
+            )
         saved = range(MAX_STRETCH, steps, MAX_STRETCH)
         cuts = tuple(sorted({*priced, *saved}))
         stop = prefix if last else ends[block]
         trainings.append(Training(block, prefix, stop, steps, cuts, priced))
     return trainings
+
+
+def _ceil(value: float) -> int:
+    """The next whole number, unless rounding of the product alone is above one."""
+    return math.ceil(round(value, 9))

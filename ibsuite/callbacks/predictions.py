@@ -12,8 +12,8 @@ from ibsuite.callbacks.plan import Training
 from ibsuite.codes import (
     Mixture,
     block_mixture,
-    class_frequency_bits,
     class_frequency_log2_probs,
+    codelength_bits,
     free_minimum_bits,
     hindsight_switch_bits,
     log2_probabilities,
@@ -86,8 +86,14 @@ class Predictions:
         bits = -float(mixture.log2_probs[-len(labels) :].sum())
         self.rows.append(
             self._row(
-                training.block, training.prefix, training.stop, bits,
-                float((mixed.argmax(1) == labels).double().mean()), self.plain[-1], training.steps, seconds,
+                training.block,
+                training.prefix,
+                training.stop,
+                bits,
+                float((mixed.argmax(1) == labels).double().mean()),
+                self.plain[-1],
+                training.steps,
+                seconds,
             )
         )
 
@@ -98,6 +104,31 @@ class Predictions:
             counts = self._counts[training.prefix : training.stop]
             every += [torch.full_like(counts, -math.log2(self.num_classes)), counts]
         return every
+
+    def add_final(self, logits: Tensor) -> None:
+        """Label bits of the final model, mixed over the temperatures like those of a block.
+
+        Args:
+            logits: of every label, (n, K).
+        """
+        labels = self.sequence.labels[:, None]
+        priced = [log2_probabilities(logits, t).gather(1, labels)[:, 0] for t in self.temperatures]
+        self.final_label_bits = block_mixture(torch.stack(priced).numpy(), [0]).bits
+
+    def add_test(self, logits: Tensor, labels: Tensor) -> None:
+        """Test figures, at the temperature that the labels have shown to be the best last stop's.
+
+        Args:
+            logits: of the test split under the final model, (n, K).
+            labels: of the test split, (n,).
+        """
+        last = self.mixture().weights[:, -1][: self.stops * len(self.temperatures)]
+        temperature = self.temperatures[int(last[-len(self.temperatures) :].argmax())]
+        self.test = {
+            "accuracy": float((logits.argmax(1) == labels).double().mean()),
+            "nll_bits": codelength_bits(logits, labels, temperature),
+            "temperature": temperature,
+        }
 
     @staticmethod
     def mix(every: list[Tensor], weights: NDArray[np.float64]) -> Tensor:
@@ -150,11 +181,6 @@ class Predictions:
         """Total over uniform for the labels sent so far."""
         return self.total_bits / uniform_bits(self.rows[-1]["stop"], self.num_classes)
 
-    @property
-    def class_frequency_bits(self) -> float:
-        """The adaptive code of the labels alone, bits."""
-        return class_frequency_bits(self.sequence.labels, self.num_classes)
-
     def compared(self) -> dict[str, float]:
         """What other readings of the same run would have claimed, bits; the first block included."""
         first, networks = self.charges["first_block"], self.log2_probs[: self.stops * len(self.temperatures)]
@@ -176,7 +202,14 @@ class Predictions:
         return self._row(0, 0, self.first, bits, 1 / self.num_classes, bits, 0, 0.0)
 
     def _row(
-        self, block: int, start: int, stop: int, bits: float, accuracy: float, plain: float, steps: int,
+        self,
+        block: int,
+        start: int,
+        stop: int,
+        bits: float,
+        accuracy: float,
+        plain: float,
+        steps: int,
         seconds: float,
     ) -> dict[str, Any]:
         cumulative = math.fsum([*(row["bits"] for row in self.rows), bits])

@@ -96,7 +96,9 @@ class PrequentialCode(L.Callback):
         seed: int = 0,
     ) -> None:
         if mixture is None and (len(stops) != 1 or list(temperatures) != [1.0]):
-            raise Refusal("code.mixture=null needs exactly one stop and temperatures=[1.0]: a free choice is not a code")
+            raise Refusal(
+                "code.mixture=null needs exactly one stop and temperatures=[1.0]: a free choice is not a code"
+            )
         if any(t <= 0 for t in temperatures) or not temperatures:
             raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
         if averaging is not None and not 0 <= averaging < 1:
@@ -121,7 +123,13 @@ class PrequentialCode(L.Callback):
     def plan(self, sequence: LabelSequence) -> list[Training]:
         """Every training of the run in order."""
         n = sequence.num_labels
-        ends = check_blocks(self.blocks, n) if self.blocks else geometric_blocks(n, self.first_block, self.ratio)
+        ends = (
+            check_blocks(self.blocks, n) if self.blocks else geometric_blocks(n, self.first_block, self.ratio)
+        )
+        if len(ends) < 2:
+            raise Refusal(
+                f"code.first_block={ends[0]} leaves nothing to price of {n} labels; make it smaller"
+            )
         return plan_trainings(ends, self.length, sequence.batch_size, self.stops, self.final_model)
 
     def status(self) -> Status:
@@ -155,9 +163,12 @@ class PrequentialCode(L.Callback):
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
         if trainer.accumulate_grad_batches != 1 or trainer.limit_train_batches != 1.0:
-            raise Refusal("prequential coding plans its own steps: leave trainer.accumulate_grad_batches and trainer.limit_train_batches alone")
+            raise Refusal(
+                "prequential coding plans its own steps: "
+                "leave trainer.accumulate_grad_batches and trainer.limit_train_batches alone"
+            )
         self.sequence, self.trainings = sequence, self.plan(sequence)
-        pl_module.training_steps = self._now.steps  # type: ignore[assignment]
+        pl_module.training_steps = self._now.steps
         self.predictions = Predictions(
             sequence, self.trainings, len(self.stops), self.temperatures, self.mixture, self.settings_compared
         )
@@ -226,7 +237,7 @@ class PrequentialCode(L.Callback):
         now = self._now
         ends = (0, *now.ends)
         rows = torch.arange(now.prefix)
-        if self.stop_rule:
+        if self.stop_rule and now.stop > now.prefix:
             rows = self.stop_rule.split(now.prefix)[0]
         seed = derive_seed(self.seed, now.block, 1 + self.stretch)
         return Stretch(rows, ends[self.stretch + 1] - ends[self.stretch], seed)
@@ -248,16 +259,12 @@ class PrequentialCode(L.Callback):
 
     def _price_final(self, trainer: L.Trainer, module: Classifier) -> None:
         """Label bits and test figures of the model trained on all labels."""
-        logits = price(trainer, module, self.sequence, torch.arange(self.sequence.num_labels))
-        self.predictions.final_label_bits = codelength_bits(logits, self.sequence.labels)
+        everything = torch.arange(self.sequence.num_labels)
+        self.predictions.add_final(price(trainer, module, self.sequence, everything, self.views))
         split = self.sequence.test_split()
         if split is not None:
-            test = _TestSequence(self.sequence, *split)
-            logits = price(trainer, module, test, torch.arange(test.num_labels))
-            self.predictions.test = {
-                "accuracy": float((logits.argmax(1) == test.labels).double().mean()),
-                "nll_bits": codelength_bits(logits, test.labels),
-            }
+            logits = price(trainer, module, split, torch.arange(split.num_labels), self.views)
+            self.predictions.add_test(logits, split.labels)
 
     def _finish_training(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> None:
         """Mix the predictors of the block by index, in float64, and log what it cost."""
@@ -306,17 +313,6 @@ class PrequentialCode(L.Callback):
             self.average.load_state_dict(state_dict["average"])
         if self.stop_rule:
             self.stop_rule.load_state_dict(state_dict["stop_rule"])
-
-
-class _TestSequence:
-    """The test split in the shape in which ``price`` wants a sequence."""
-
-    def __init__(self, sequence: LabelSequence, raw: Tensor, labels: Tensor) -> None:
-        self.sequence, self.raw, self.labels = sequence, raw, labels
-        self.num_classes, self.num_labels = sequence.num_classes, len(labels)
-
-    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:  # noqa: ARG002
-        return self.sequence.normalise(self.raw[rows].to(device))
 
 
 def _model_sha256(module: torch.nn.Module) -> str:

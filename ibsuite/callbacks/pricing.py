@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 
-from ibsuite.interface import Classifier, LabelSequence
+from ibsuite.interface import Classifier, LabelledInputs
 
 PRICING_BATCH = 512
 """Fixed, so that ranks take whole batches and every world size does the same arithmetic."""
@@ -28,7 +28,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def price(
     trainer: L.Trainer,
     classifier: Classifier,
-    sequence: LabelSequence,
+    sequence: LabelledInputs,
     rows: Tensor,
     views: int = 0,
     batch_size: int = PRICING_BATCH,

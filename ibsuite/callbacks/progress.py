@@ -24,7 +24,8 @@ class CodingProgress(ProgressBar):
     def __init__(self, interval: float = 0.25) -> None:
         super().__init__()
         self.interval, self.shown, self.printed = interval, 0.0, ""
-        self.enabled, self.bar = True, None
+        self.enabled = True
+        self.bar: Progress | None = None
 
     def disable(self) -> None:
         """Show nothing: what Lightning calls on all ranks but one."""
@@ -42,8 +43,13 @@ class CodingProgress(ProgressBar):
         status = self.coding.status()
         console = Console(stderr=True)
         self.bar = Progress(
-            BarColumn(20), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"),
-            TimeRemainingColumn(compact=True), console=console, transient=True, disable=not console.is_terminal,
+            BarColumn(20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task(status.text, total=status.total, completed=status.done)
         self.bar.start()

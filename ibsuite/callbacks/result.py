@@ -9,7 +9,7 @@ import torch
 
 from ibsuite import record
 from ibsuite.callbacks.predictions import Predictions
-from ibsuite.codes import uniform_bits
+from ibsuite.codes import class_frequency_bits, empirical_entropy_bits, uniform_bits
 
 
 def write_result(run: Path, predictions: Predictions, cost: dict[str, float], seed: int) -> None:
@@ -31,7 +31,8 @@ def write_result(run: Path, predictions: Predictions, cost: dict[str, float], se
             "labels_sha256": sequence.labels_sha256,
         },
         uniform_bits=uniform_bits(n, sequence.num_classes),
-        class_frequency_bits=predictions.class_frequency_bits,
+        class_frequency_bits=class_frequency_bits(sequence.labels, sequence.num_classes),
+        empirical_entropy_bits=empirical_entropy_bits(sequence.labels, sequence.num_classes),
         charges=predictions.charges,
         compared=predictions.compared(),
         parts=predictions.rows,

@@ -4,6 +4,7 @@ from typing import Literal
 
 import lightning.pytorch as L
 import torch
+from torch import Tensor, nn
 
 from ibsuite.interface import Classifier, Refusal
 from ibsuite.seeds import derive_seed
@@ -26,7 +27,7 @@ class Start:
         self, kind: Literal["fresh", "warm"] = "fresh", shrink: float = 0.5, perturb: float = 0.5
     ) -> None:
         if not (0 <= shrink <= 1 and 0 <= perturb <= 1):
-            raise Refusal("code.start needs shrink and perturb in [0, 1]")
+            raise Refusal(f"code.shrink and code.perturb must lie in [0, 1], got {shrink} and {perturb}")
         self.kind, self.shrink, self.perturb = kind, shrink, perturb
 
     def begin(self, trainer: L.Trainer, module: L.LightningModule, steps: int, *key: int) -> None:
@@ -40,13 +41,19 @@ class Start:
         """
         assert isinstance(module, Classifier)
         warm = self.kind == "warm" and key[-1] > 1
-        old = {name: value.detach().clone() for name, value in module.state_dict().items()} if warm else {}
+        old = [tensor.detach().clone() for tensor in self._tensors(module)] if warm else []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(*key, INITIALISATION))
             module.reset_parameters()
         with torch.no_grad():
-            for name, now in (module.state_dict() if warm else {}).items():
+            for now, before in zip(self._tensors(module) if warm else [], old, strict=True):
                 # Scales, shifts and batch statistics are taken over: they have no scale to shrink.
-                now.copy_(self.shrink * old[name] + self.perturb * now if now.ndim > 1 else old[name])
+                weights = isinstance(now, nn.Parameter) and now.ndim > 1
+                now.copy_(self.shrink * before + self.perturb * now if weights else before)
         module.training_steps = steps
         trainer.strategy.setup_optimizers(trainer)
+
+    @staticmethod
+    def _tensors(module: nn.Module) -> list[Tensor]:
+        """Every parameter and buffer, once each."""
+        return [*module.parameters(), *module.buffers()]

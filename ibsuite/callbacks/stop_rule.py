@@ -19,7 +19,9 @@ class StopRule:
 
     def __init__(self, patience: int = 2, share: float = 0.1) -> None:
         if patience < 1 or not 0 < share <= 0.5:
-            raise Refusal("code.stop_rule needs patience >= 1 and a share in (0, 0.5]")
+            raise Refusal(
+                f"code.patience must be at least 1 and code.withheld in (0, 0.5], got {patience} and {share}"
+            )
         self.patience, self.share = patience, share
         self.restart()
 
@@ -29,9 +31,9 @@ class StopRule:
 
     def split(self, prefix: int) -> tuple[Tensor, Tensor]:
         """Positions to train on and positions withheld, among the first ``prefix``."""
-        every = round(1 / self.share)
         rows = torch.arange(prefix)
-        withheld = rows % every == every - 1
+        # Evenly spread: row i is withheld where the running count of withheld labels goes up.
+        withheld = ((rows + 1) * self.share + 1e-9).floor() > (rows * self.share + 1e-9).floor()
         return rows[~withheld], rows[withheld]
 
     def should_stop(self, withheld_bits: float) -> bool:

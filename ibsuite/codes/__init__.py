@@ -2,7 +2,11 @@
 
 from ibsuite.codes.blocks import check_blocks, geometric_blocks
 from ibsuite.codes.categorical import codelength_bits, label_log2_probs, log2_probabilities
-from ibsuite.codes.class_frequency import class_frequency_bits, class_frequency_log2_probs
+from ibsuite.codes.class_frequency import (
+    class_frequency_bits,
+    class_frequency_log2_probs,
+    empirical_entropy_bits,
+)
 from ibsuite.codes.prequential import prequential_bits
 from ibsuite.codes.switch import (
     Mixture,
@@ -22,6 +26,7 @@ __all__ = [
     "class_frequency_bits",
     "class_frequency_log2_probs",
     "codelength_bits",
+    "empirical_entropy_bits",
     "free_minimum_bits",
     "geometric_blocks",
     "hindsight_switch_bits",

@@ -23,8 +23,9 @@ def log2_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    nats = torch.log_softmax(logits.double() / temperature, dim=-1)
-    usable = logits.isfinite().all(-1, keepdim=True)
+    scaled = logits.double() / temperature
+    nats = torch.log_softmax(scaled, dim=-1)
+    usable = scaled.isfinite().all(-1, keepdim=True)
     return nats_to_bits(torch.where(usable, nats, -math.log(logits.shape[-1])))
 
 

@@ -24,6 +24,13 @@ def class_frequency_log2_probs(labels: Tensor, num_classes: int) -> Tensor:
     return torch.log2(counts / counts.sum(1, keepdim=True))
 
 
+def empirical_entropy_bits(labels: Tensor, num_classes: int) -> float:
+    """N H(Y) under the labels' own frequencies, bits. A yardstick; not a code, as nobody sends them."""
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    counts = counts[counts > 0]
+    return float((counts * torch.log2(counts.sum() / counts)).sum())
+
+
 def class_frequency_bits(labels: Tensor, num_classes: int) -> float:
     """Codelength of the labels under the class-frequency code, bits."""
     log2_probs = class_frequency_log2_probs(labels, num_classes)

@@ -60,8 +60,10 @@ def switch_distribution(
     """
     predictors, n = log2_probs.shape
     prior, theta = _uniform_prior(prior, predictors), switch_probability
+    possible = prior > 0
+    log2_probs, prior = log2_probs[possible], prior[possible]
     active, stopped = theta * prior, (1 - theta) * prior
-    mixed, weights = np.empty(n), np.empty((predictors, n))
+    mixed, weights = np.empty(n), np.zeros((predictors, n))
     # Scaling a column cancels in the weights; it keeps tiny probabilities away from underflow.
     top = log2_probs.max(0, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0.0)
@@ -72,11 +74,11 @@ def switch_distribution(
             pool = hazard * active.sum()
             active = (1 - hazard) * active + theta * pool * prior
             stopped = stopped + (1 - theta) * pool * prior
-        weights[:, i] = active + stopped
+        weights[possible, i] = active + stopped
         active, stopped = active * probs[:, i], stopped * probs[:, i]
         total = active.sum() + stopped.sum()
         mixed[i] = total
-        if total == 0:
+        if not total > 0:
             raise ValueError(f"every predictor gives label {i} probability zero")
         active, stopped = active / total, stopped / total
     return Mixture(np.log2(mixed) + top, weights)
@@ -94,11 +96,15 @@ def block_mixture(log2_probs: Array, starts: Sequence[int], prior: Array | None 
     """
     predictors, n = log2_probs.shape
     prior = _uniform_prior(prior, predictors)
+    if list(starts) != sorted({0, *starts}) or starts[-1] >= max(n, 1):
+        raise ValueError(f"blocks must start at 0 and increase below {n}, got {list(starts)}")
     mixed, weights = np.empty(n), np.empty((predictors, n))
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
         with np.errstate(divide="ignore"):
             joint = np.log2(prior)[:, None] + np.cumsum(log2_probs[:, start:stop], axis=1)
             before = np.concatenate([np.log2(prior)[:, None], joint[:, :-1]], axis=1)
+        if not np.isfinite(joint.max(0)).all():
+            raise ValueError(f"every predictor gives some label from {start} on probability zero")
         evidence, evidence_before = np.logaddexp2.reduce(joint), np.logaddexp2.reduce(before)
         mixed[start:stop] = evidence - evidence_before
         weights[:, start:stop] = np.exp2(before - evidence_before)
@@ -115,9 +121,7 @@ def free_minimum_bits(log2_probs: Array, starts: Sequence[int]) -> float:
     return float(block_bits(log2_probs, starts).min(0).sum())
 
 
-def hindsight_switch_bits(
-    log2_probs: Array, starts: Sequence[int], switch_probability: float = 0.5
-) -> float:
+def hindsight_switch_bits(log2_probs: Array, starts: Sequence[int], switch_probability: float = 0.5) -> float:
     """The best switch sequence over blocks, its prior charged, bits.
 
     min_s - log2 pi(s) + L_s (Blier & Ollivier 2018, Definition 4), with pi as in
@@ -126,6 +130,8 @@ def hindsight_switch_bits(
     """
     costs = block_bits(log2_probs, starts)
     predictors, theta = len(costs), switch_probability
+    if not 0 < theta < 1:
+        raise ValueError(f"the switch probability must lie strictly between 0 and 1, got {theta}")
     active = -np.log2(theta / predictors) + costs[:, 0]
     stopped = -np.log2((1 - theta) / predictors) + costs[:, 0]
     for i in range(1, costs.shape[1]):

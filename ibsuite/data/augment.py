@@ -79,7 +79,10 @@ class Warp(Augmentation):
         """Resample once."""
         height, width = x.shape[-2:]
         identity = torch.stack(
-            [_centres(width, x.device).expand(height, width), _centres(height, x.device).unsqueeze(1).expand(height, width)]
+            [
+                _centres(width, x.device).expand(height, width),
+                _centres(height, x.device).unsqueeze(1).expand(height, width),
+            ]
         )
         grid = (identity + self.displacement(u, height, width)).permute(0, 2, 3, 1)
         mode = "zeros" if self.edges == "black" else "border"
@@ -88,7 +91,9 @@ class Warp(Augmentation):
     def displacement(self, u: Tensor, height: int, width: int) -> Tensor:
         """Where each pixel is read, relative to itself, (n, 2, h, w), where the image runs from -1 to 1."""
         columns = u.split([d.num_draws for d in self.distortions], dim=1)
-        shifts = [d.displacement(own, height, width) for d, own in zip(self.distortions, columns, strict=True)]
+        shifts = [
+            d.displacement(own, height, width) for d, own in zip(self.distortions, columns, strict=True)
+        ]
         return torch.stack(shifts).sum(0)
 
 

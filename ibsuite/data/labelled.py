@@ -16,7 +16,11 @@ from ibsuite.data.order import canonical_order, content_digests, digests_sha256,
 from ibsuite.data.standardise import Standardise
 from ibsuite.interface import Batch, Refusal, Stretch
 
-RANDOM_LABELS, VIEW = 1005, 1006  # what the draws below are for; keeps their generators apart
+RANDOM_LABELS, VIEW, TEST_VIEW = (
+    1005,
+    1006,
+    1007,
+)  # what the draws below are for; keeps their generators apart
 
 
 class Placed(NamedTuple):
@@ -85,7 +89,7 @@ class LabelledData(L.LightningDataModule, ABC):
         self._wanted, self._kind = num_labels, order
         self._random_labels, self._label_seed = random_labels, label_seed
         self._placed: dict[torch.device, Placed] = {}
-        self._views: dict[int, Tensor] = {}
+        self._views: dict[tuple[int, int], Tensor] = {}
         self._order = torch.empty(0, dtype=torch.int64)
         self._order_sha256 = ""
 
@@ -97,7 +101,7 @@ class LabelledData(L.LightningDataModule, ABC):
     def read_test(self) -> tuple[Tensor, Tensor] | None:
         """Raw test inputs and labels, or None where the set has none."""
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+    def setup(self, stage: str | None = None) -> None:
         """Read, put in order, cut, randomise and measure the training set; only once."""
         if self._placed:
             return
@@ -166,24 +170,25 @@ class LabelledData(L.LightningDataModule, ABC):
             Refusal: Where a view is asked for and ``view_augment`` is not set.
         """
         held = self._at(device)
-        unit = held.standardise.unit(held.x[rows.to(device)])
+        return self._present(held.x[rows.to(device)], rows, view, self.num_labels, VIEW)
+
+    def _present(self, raw: Tensor, rows: Tensor, view: int, count: int, key: int) -> Tensor:
+        """Raw inputs at ``rows`` of ``count`` as the network sees them, under a view drawn by ``key``."""
+        standardise = self._at(raw.device).standardise
+        unit = standardise.unit(raw)
         if view > 0:
             if self.view_augment is None:
                 raise Refusal("data.view_augment is null, so there are no views; set it or ask for none")
-            if view not in self._views:
-                draws = seeds.generator(view, VIEW)
-                self._views[view] = torch.rand(self.num_labels, self.view_augment.num_draws, generator=draws)
-            unit = self.view_augment(unit, self._views[view][rows.cpu()].to(device))
-        return held.standardise(unit)
+            if (key, view) not in self._views:
+                draws = seeds.generator(view, key)
+                self._views[key, view] = torch.rand(count, self.view_augment.num_draws, generator=draws)
+            unit = self.view_augment(unit, self._views[key, view][rows.cpu()].to(raw.device))
+        return standardise(unit)
 
-    def test_split(self) -> tuple[Tensor, Tensor] | None:
-        """Raw test inputs and labels, read from disk at this call; None where there are none."""
-        return self.read_test()
-
-    def normalise(self, raw: Tensor) -> Tensor:
-        """Raw inputs as the network sees them, on the device where they are."""
-        standardise = self._at(raw.device).standardise
-        return standardise(standardise.unit(raw))
+    def test_split(self) -> "HeldOut | None":
+        """The test split, read from disk at this call; None where there is none."""
+        split = self.read_test()
+        return None if split is None else HeldOut(self, *split)
 
     def train_dataloader(self) -> Batches:
         """This rank's loader over ``stretch``, or over shuffled epochs of everything where it is None."""
@@ -205,6 +210,24 @@ class LabelledData(L.LightningDataModule, ABC):
         if isinstance(batch, Batch):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+class HeldOut:
+    """A test split beside its data set: seen under the same constants and the same kind of views.
+
+    Args:
+        data: The data set.
+        raw: Raw inputs.
+        labels: Their labels.
+    """
+
+    def __init__(self, data: LabelledData, raw: Tensor, labels: Tensor) -> None:
+        self.data, self.raw, self.labels = data, raw, labels
+        self.num_labels, self.num_classes = len(labels), data.num_classes
+
+    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:
+        """Inputs at ``rows``, float32, normalised; ``view`` as in ``LabelledData.inputs``."""
+        return self.data._present(self.raw[rows].to(device), rows, view, self.num_labels, TEST_VIEW)
 
 
 def _at_least(smallest: int, **options: int | None) -> None:

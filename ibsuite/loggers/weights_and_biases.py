@@ -108,7 +108,9 @@ class WeightsAndBiases(Logger):
             action()
         except Exception as error:
             self.broken = True
-            rank_zero_warn(f"W&B is left out of this run ({type(error).__name__}: {error}); metrics.csv goes on")
+            rank_zero_warn(
+                f"W&B is left out of this run ({type(error).__name__}: {error}); metrics.csv goes on"
+            )
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: ``describe`` has given the resolved settings."""
@@ -125,7 +127,7 @@ class WeightsAndBiases(Logger):
             import wandb
 
             columns = list(parts[0]) if parts else []
-            table = wandb.Table(columns=columns, data=[[part[key] for key in columns] for part in parts])
+            table = wandb.Table(columns=[*columns], data=[[part[key] for key in columns] for part in parts])
             images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
             self.run.log({"code/parts": table, **images})
             self.run.summary.update(summary)

@@ -52,7 +52,7 @@ class CrossEntropy(L.LightningModule):
         """The same as ``logits``."""
         return self.logits(x)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy of this rank's share, weighted so that the mean over ranks is the global mean."""
         loss = F.cross_entropy(
             self.network(batch.x), batch.y, label_smoothing=self.label_smoothing, reduction="sum"

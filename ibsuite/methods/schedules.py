@@ -3,6 +3,8 @@
 import math
 from typing import Literal
 
+from ibsuite.interface import Refusal
+
 Decay = Literal["cosine", "linear", "constant"]
 
 
@@ -15,9 +17,11 @@ def learning_rate_factor(progress: float, warmup: float, decay: Decay) -> float:
         decay: how it falls afterwards; ``cosine`` after a warm-up is the one-cycle policy.
     """
     progress = min(max(progress, 0.0), 1.0)
+    if not 0 <= warmup < 1:
+        raise Refusal(f"model.warmup must lie in [0, 1), got {warmup}")
     if progress < warmup:
         return 0.04 + 0.96 * progress / warmup
     if decay == "constant":
         return 1.0
-    left = (1.0 - progress) / (1.0 - warmup) if warmup < 1 else 0.0
+    left = (1.0 - progress) / (1.0 - warmup)
     return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))

@@ -14,9 +14,9 @@ class ConvNet(nn.Module):
         x ─ [ 3x3 conv ─ batch norm ─ ReLU ] x depth ─ pool ─ ... ─ global average ─ dropout ─ linear ─ logits
             └───────────── one stage per width ─────────────┘
 
-    2x2 max pooling, which keeps an odd last row, stands between the stages while 4 pixels are left. Ours; no paper.
-    Kaiming normal convolutions; the last layer starts at zero, so that an untrained network gives
-    every class the same probability and codes at exactly the uniform length.
+    2x2 max pooling, which keeps an odd last row, stands between the stages while 4 pixels are left.
+    Ours; no paper. Kaiming normal convolutions; the last layer starts at zero, so that an untrained
+    network gives every class the same probability and codes at exactly the uniform length.
     162,562 parameters on 1 x 28 x 28, 162,994 on 3 x 32 x 32.
 
     Args:

@@ -21,9 +21,7 @@ def halve(height: int, width: int, smallest: int = 1) -> tuple[list[nn.Module], 
     return [nn.MaxPool2d(2)], height // 2, width // 2
 
 
-def convolve(
-    channels: int, width: int, batch_norm: bool, side: int = 3, stride: int = 1
-) -> list[nn.Module]:
+def convolve(channels: int, width: int, batch_norm: bool, side: int = 3, stride: int = 1) -> list[nn.Module]:
     """Convolution that keeps the map's size up to its stride, batch norm in place of its bias, ReLU."""
     convolution = nn.Conv2d(channels, width, side, stride, padding=side // 2, bias=not batch_norm)
     return [convolution, *([nn.BatchNorm2d(width)] if batch_norm else []), nn.ReLU(inplace=True)]

@@ -23,7 +23,7 @@ def test_steps_are_epochs_within_bounds(labels: int, batch: int, steps: int) -> 
 
 @pytest.mark.parametrize("given", [(0, 1, 2), (-1, 1, 2), (1, 0, 2), (1, 3, 2), (float("nan"), 1, 2)])
 def test_lengths_that_make_no_sense_are_refused(given: tuple[float, int, int]) -> None:
-    with pytest.raises(Refusal, match=r"code\.length"):
+    with pytest.raises(Refusal, match=r"code\.epochs"):
         TrainingLength(*given)
 
 
@@ -32,7 +32,10 @@ def test_a_run_by_hand() -> None:
     plan = plan_trainings([8, 100, 2000, 5000], length, 10, [0.25, 0.5, 1], final=True)
     first, second, third, last = plan
     assert [tuple(t[:4]) for t in plan] == [
-        (1, 8, 100, 20), (2, 100, 2000, 100), (3, 2000, 5000, 600), (4, 5000, 5000, 600)
+        (1, 8, 100, 20),
+        (2, 100, 2000, 100),
+        (3, 2000, 5000, 600),
+        (4, 5000, 5000, 600),
     ]
     assert first.stops == first.ends == (5, 10, 20)
     assert second.stops == second.ends == (25, 50, 100)
@@ -68,5 +71,5 @@ def test_stops_must_increase_and_end_in_one(stops: list[float]) -> None:
 
 
 def test_too_few_steps_for_the_stops() -> None:
-    with pytest.raises(Refusal, match="2 steps, too few for 3"):
+    with pytest.raises(Refusal, match="2 steps are too few for 3"):
         plan_trainings([8, 16], TrainingLength(1, 2, 2), 8, [0.3, 0.6, 1], final=True)

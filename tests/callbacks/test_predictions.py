@@ -43,11 +43,15 @@ def predictions(y: Tensor, mixture: Any, settings: int = 1) -> Predictions:
 def by_hand(y: Tensor) -> np.ndarray:
     """Every predictor's log2-probability of every label after the first block."""
     rows = [
-        torch.cat([
-            torch.log_softmax(block[stop].double() / t, 1)[range(b - a), y[a:b]]
-            for block, a, b in zip(logits(), ENDS, ENDS[1:], strict=False)
-        ]) / math.log(2)
-        for stop in range(2) for t in TEMPERATURES
+        torch.cat(
+            [
+                torch.log_softmax(block[stop].double() / t, 1)[range(b - a), y[a:b]]
+                for block, a, b in zip(logits(), ENDS, ENDS[1:], strict=False)
+            ]
+        )
+        / math.log(2)
+        for stop in range(2)
+        for t in TEMPERATURES
     ]
     rows.append(torch.full((27,), -math.log2(3)).double())
     rows.append(class_frequency_log2_probs(y, K)[range(31), y][4:])

@@ -20,7 +20,7 @@ class Sequence:
         self.x = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
         self.asked: list[tuple[int, int]] = []
 
-    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:  # noqa: ARG002
+    def inputs(self, rows: Tensor, device: torch.device, view: int = 0) -> Tensor:
         self.asked += [(int(row), view) for row in rows]
         return self.x[rows] + view
 

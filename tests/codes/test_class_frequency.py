@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ibsuite.codes import class_frequency_bits, class_frequency_log2_probs
+from ibsuite.codes import class_frequency_bits, class_frequency_log2_probs, empirical_entropy_bits
 
 
 def closed_form_bits(counts: list[int]) -> float:
@@ -50,3 +50,8 @@ def test_rows_do_not_look_ahead() -> None:
     x, y = class_frequency_log2_probs(a, 3), class_frequency_log2_probs(b, 3)
     assert torch.equal(x[:4], y[:4])  # row 3 is the prediction of the first label that differs
     assert not torch.equal(x[4], y[4])
+
+
+def test_empirical_entropy_by_hand() -> None:
+    assert empirical_entropy_bits(torch.tensor([0, 1, 1, 1]), 3) == pytest.approx(2 + 3 * math.log2(4 / 3))
+    assert empirical_entropy_bits(torch.zeros(5, dtype=torch.long), 10) == 0

@@ -162,6 +162,7 @@ def test_free_minimum_is_not_a_code() -> None:
 
 # Regret
 
+
 @pytest.mark.parametrize("seed", range(3))
 def test_regret_against_each_predictor_alone(seed: int) -> None:
     log2_probs = random_log2_probs(5, 300, seed) * np.array([1, 2, 0.3, 1, 1])[:, None]
@@ -184,6 +185,7 @@ def test_regret_against_a_switching_sequence() -> None:
 
 
 # Extremes
+
 
 def test_tiny_probabilities_do_not_underflow() -> None:
     log2_probs = np.array([[-2000.0, -2000.0, -3000.0], [-2001.0, -2000.0, -2999.0]])

@@ -59,7 +59,7 @@ def test_train_and_test_folders(tmp_path):
     made = write(tmp_path / "pets" / "test", per_class=1)
     data = ImageFolder("pets", image_size=6, root=str(tmp_path))
     assert data.num_labels == 8
-    x, y = data.test_split()
+    x, y = data.read_test()
     assert torch.equal(x, made)
     assert y.tolist() == [0, 1]
     (tmp_path / "pets" / "test" / "emu").mkdir()

@@ -48,7 +48,7 @@ def test_strings_and_a_test_split(tmp_path):
     words = np.array(["b", "a", "c", "a", "b", "c"])
     data = saved(tmp_path, X=FEATURES, y=words, X_test=FEATURES[:2], y_test=words[1:3])
     assert data.read_train()[1].tolist() == [1, 0, 2, 0, 1, 2]
-    x, y = data.test_split()
+    x, y = data.read_test()
     torch.testing.assert_close(x, torch.from_numpy(FEATURES[:2]).float())
     assert y.tolist() == [0, 2]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ibsuite.data import CIFAR10, CIFAR100, KMNIST, MNIST, SVHN, FashionMNIST
+from ibsuite.data.labelled import HeldOut
 from ibsuite.interface import Refusal
 
 datasets = pytest.importorskip("torchvision.datasets")
@@ -77,8 +78,9 @@ def test_mnist_files_are_read_as_they_are(tmp_path, offline, cls):
     assert (data.num_labels, data.input_shape) == (12, (1, 28, 28))
     assert data.labels.tolist() == y[data.order].tolist()
     raw = torch.from_numpy(x[data.order.numpy()]).unsqueeze(1)
-    assert torch.equal(data.normalise(raw), data.inputs(torch.arange(12), torch.device("cpu")))
-    x_test, y_test = data.test_split()
+    rows, cpu = torch.arange(12), torch.device("cpu")
+    assert torch.equal(HeldOut(data, raw, data.labels).inputs(rows, cpu), data.inputs(rows, cpu))
+    x_test, y_test = data.read_test()
     assert np.array_equal(x_test[:, 0].numpy(), made["t10k"][0])
     assert y_test.tolist() == made["t10k"][1].tolist()
 
@@ -94,7 +96,7 @@ def test_cifar_files_are_read_as_they_are(tmp_path, offline, monkeypatch, hundre
         x.numpy(), made["train_list"][0].reshape(-1, 3, 32, 32)
     )  # channels first, RGB planes
     assert y.tolist() == made["train_list"][1]
-    x, y = data.test_split()
+    x, y = data.read_test()
     assert np.array_equal(x.flatten(1).numpy(), made["test_list"][0])
     assert y.tolist() == made["test_list"][1]
 

@@ -4,9 +4,10 @@ import math
 import re
 from pathlib import Path
 
-import ibsuite
 import pytest
 import torch
+
+import ibsuite
 from ibsuite.codes import uniform_bits
 from ibsuite.units import bits_to_nats, nats_to_bits
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import small_code
+from small_runs import small_code
+from torch import Tensor
+
 from ibsuite.callbacks.pricing import price
 from ibsuite.codes import codelength_bits
 from ibsuite.data import Affine, Digits
 from ibsuite.methods import CrossEntropy
 from ibsuite.nn import ConvNet
-from torch import Tensor
 
 
 class Ranks:
@@ -22,7 +23,7 @@ class Ranks:
 
     def __init__(self, rank: int, world: int) -> None:
         self.global_rank, self.world_size = rank, world
-        self.strategy = SimpleNamespace(reduce=lambda logits, reduce_op: logits)
+        self.strategy = SimpleNamespace(reduce=lambda logits, **_: logits)
 
 
 @pytest.fixture
@@ -110,7 +111,9 @@ def test_g3_training_and_pricing_on_two_processes(fit: Callable[..., Any], tmp_p
         return small_code(blocks=[1, 2, 5, 33], views=1)
 
     def data() -> Digits:
-        return Digits(num_labels=52, batch_size=3, augment=Affine(rotation=6), view_augment=Affine(rotation=6))
+        return Digits(
+            num_labels=52, batch_size=3, augment=Affine(rotation=6), view_augment=Affine(rotation=6)
+        )
 
     fit(data(), code(), folder="one")
     fit(data(), code(), folder="two", devices=2, strategy="ddp_fork")

@@ -7,14 +7,15 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from conftest import small_code, small_method
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from small_runs import small_code, small_method
+from torch import Tensor
+
 from ibsuite.callbacks import PrequentialCode
 from ibsuite.callbacks.predictions import Predictions
 from ibsuite.codes import codelength_bits
 from ibsuite.data import Affine, Digits
 from ibsuite.interface import Refusal
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from torch import Tensor
 
 CHANGED = 40
 """From this position on the labels are replaced. Blocks end at 8, 16, 32, 64, 100."""
@@ -45,14 +46,22 @@ def everything_sent_before(
     monkeypatch.undo()
     predictions = code.predictions
     mixed = torch.cat(tables)[: CHANGED + 1 - predictions.first]  # the label at CHANGED is not known either
-    behind = [predictions.model_hashes[:3], predictions.plain[:2]]  # blocks 8-16, 16-32, and the models for 32-64
+    behind = [
+        predictions.model_hashes[:3],
+        predictions.plain[:2],
+    ]  # blocks 8-16, 16-32, and the models for 32-64
     return mixed, behind
 
 
 def assert_no_peeking(
     fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, make: Callable[[], PrequentialCode]
 ) -> None:
-    settings: dict[str, Any] = {"num_labels": 100, "batch_size": 16, "augment": Affine(6), "view_augment": Affine(6)}
+    settings: dict[str, Any] = {
+        "num_labels": 100,
+        "batch_size": 16,
+        "augment": Affine(6),
+        "view_augment": Affine(6),
+    }
     true = everything_sent_before(fit, monkeypatch, Digits(**settings), make())
     other = everything_sent_before(fit, monkeypatch, Replaced(**settings), make())
     assert torch.equal(true[0], other[0])
@@ -91,13 +100,15 @@ class StopsOnTheNextBlock(PrequentialCode):
 def test_g5_planted_violation_stopping_on_the_next_block(
     fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stops = [0.2, 0.4, 0.6, 0.8, 1.0]
+    few = {"epochs": 1, "min_steps": 40, "max_steps": 40, "temperatures": [1.0]}
     with pytest.raises(AssertionError):
-        stops = [0.2, 0.4, 0.6, 0.8, 1.0]
-        few = {"epochs": 1, "min_steps": 40, "max_steps": 40, "temperatures": [1.0]}
         assert_no_peeking(fit, monkeypatch, lambda: StopsOnTheNextBlock(stops=stops, **few))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("watcher", [EarlyStopping("code/block_bits"), ModelCheckpoint(monitor="code/total_bits")])
+@pytest.mark.parametrize(
+    "watcher", [EarlyStopping("code/block_bits"), ModelCheckpoint(monitor="code/total_bits")]
+)
 def test_g5_a_callback_that_monitors_a_priced_quantity_is_refused_by_name(
     fit: Callable[..., Any], watcher: L.Callback
 ) -> None:

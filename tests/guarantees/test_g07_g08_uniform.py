@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import small_code, small_method
+from small_runs import small_code, small_method
+from torch import Tensor
+
 from ibsuite.codes import free_minimum_bits, uniform_bits
 from ibsuite.data import Digits
-from torch import Tensor
 
 
 def test_g7_a_broken_predictor_costs_only_what_the_prior_says(fit: Callable[..., Any]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
-from conftest import small_code
+from small_runs import small_code
+
 from ibsuite.data import Affine, Digits
 
 SETTINGS: dict[str, Any] = {"averaging": 0.9, "patience": 2, "withheld": 0.3, "views": 1}
@@ -38,7 +39,9 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"parts": parts, **{key: document[key] for key in kept}}
 
 
-@pytest.mark.parametrize(("step", "start"), [(7, "fresh"), (12, "fresh"), (15, "warm"), (20, "fresh"), (26, "fresh")])
+@pytest.mark.parametrize(
+    ("step", "start"), [(7, "fresh"), (12, "fresh"), (15, "warm"), (20, "fresh"), (26, "fresh")]
+)
 def test_g11_killed_runs_end_with_the_same_bits(
     fit: Callable[..., Any], tmp_path: Path, step: int, start: str
 ) -> None:

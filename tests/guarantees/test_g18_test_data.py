@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ibsuite.data import Digits
 from torch import Tensor
+
+from ibsuite.data import Digits
 
 
 class WithTest(Digits):
@@ -43,11 +44,13 @@ def test_g18_poisoned_test_data_change_only_test_figures(fit: Callable[..., Any]
 
 def test_g18_test_figures_are_those_of_the_test_split(fit: Callable[..., Any], tmp_path: Path) -> None:
     code = fit(WithTest(False))
-    x, y = code.sequence.read_test()
+    split = code.sequence.test_split()
+    x, y = split.inputs(torch.arange(100), torch.device("cpu")), split.labels
     method = code.sequence.trainer.lightning_module.eval()
     with torch.no_grad():
-        probs = method(code.sequence.normalise(x)).double().softmax(1)
+        logits = method(x).double()
     test = code.predictions.test
+    probs = (logits / test["temperature"]).softmax(1)
     assert test["accuracy"] == (probs.argmax(1) == y).double().mean().item()
     torch.testing.assert_close(
         torch.tensor(test["nll_bits"]), -probs[torch.arange(100), y].log2().sum().float(), rtol=1e-5, atol=0

@@ -6,7 +6,8 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from conftest import small_method
+from small_runs import small_method
+
 from ibsuite.callbacks import NotFinite
 
 
@@ -16,7 +17,9 @@ class Break(L.Callback):
     def __init__(self, what: str, step: int) -> None:
         self.what, self.step = what, step
 
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any
+    ) -> None:
         weight = next(p for p in pl_module.parameters() if p.ndim == 2)
         if trainer.global_step == self.step and self.what == "gradient":
             assert weight.grad is not None
@@ -38,7 +41,9 @@ def test_g19_the_first_broken_number_stops_the_run(fit: Callable[..., Any], what
 def test_g19_a_broken_loss_is_named(fit: Callable[..., Any]) -> None:
     class NanLoss(type(small_method())):  # type: ignore[misc]
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            return super().training_step(batch, batch_idx) * (float("nan") if self.trainer.global_step == 9 else 1)
+            return super().training_step(batch, batch_idx) * (
+                float("nan") if self.trainer.global_step == 9 else 1
+            )
 
     with pytest.raises(NotFinite, match="the loss is not finite at optimiser step 9"):
         fit(method=NanLoss(small_method().network))

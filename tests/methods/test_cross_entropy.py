@@ -60,7 +60,12 @@ def test_only_matrices_are_decayed_and_every_parameter_is_optimised_once() -> No
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     names = {name: decay.get(id(p)) for name, p in method.network.named_parameters()}
     assert names == {
-        "0.weight": 0.5, "0.bias": 0.0, "1.weight": 0.0, "1.bias": 0.0, "3.weight": 0.5, "3.bias": None,
+        "0.weight": 0.5,
+        "0.bias": 0.0,
+        "1.weight": 0.0,
+        "1.bias": 0.0,
+        "3.weight": 0.5,
+        "3.bias": None,
     }
 
 

@@ -24,6 +24,7 @@ def make_run(tmp_path: Path) -> Make:
             "data": {"name": "toy data", "num_labels": 8, "num_classes": 4, "order_sha256": "ab"},
             "uniform_bits": 16.0,
             "class_frequency_bits": 17.5,
+            "empirical_entropy_bits": 16.0,
             "charges": {"first_block": 4.0, "labels": 4.0 + seed},
             "compared": {"final_epoch_bits": 13.0, "free_minimum_bits": 7.0},
             "parts": [block, second],
