@@ -4,6 +4,8 @@ The only module that knows the config library (jsonargparse, through Lightning's
 """
 
 import hashlib
+import importlib
+import inspect
 import json
 import os
 import re
@@ -28,7 +30,7 @@ import ibsuite.loggers
 import ibsuite.methods
 import ibsuite.nn
 from ibsuite import record
-from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite
+from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
 
@@ -179,6 +181,18 @@ class SuiteCLI(LightningCLI):
             self.config = parser.parse_args([f"{arg}=true" if arg in flags else arg for arg in args])
         except ArgumentError as error:
             raise Refusal(one_sentence(str(error), self.typed, self.known_options())) from None
+        self._keep_link_targets()
+
+    def _keep_link_targets(self) -> None:
+        """Put back the targets of links, which the config library drops where a config interpolates."""
+        network = self.config.model.init_args.get("network")
+        if network is None:
+            return
+        module, _, name = network.class_path.rpartition(".")
+        accepted = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        for target in ("num_classes", "input_shape"):
+            if target in accepted and target not in network.init_args:
+                network.init_args[target] = None
 
     def known_options(self) -> list[str]:
         """Options of the trainer and of the classes that the default run uses."""
@@ -217,7 +231,7 @@ class SuiteCLI(LightningCLI):
         if logger is not None:
             self.loggers.append(logger)
         config = dict(self.config_init["trainer"])
-        callbacks = [self.code, StopWhenNotFinite(), SaveStretch()]
+        callbacks = [self.code, TrainingCurve(), StopWhenNotFinite(), SaveStretch()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(CodingProgress())
         if str(config.get("precision")) in ("16-true", "bf16-true", "transformer-engine", "64-true"):
@@ -288,7 +302,7 @@ def flat_settings(config: Namespace) -> dict[str, Any]:
     flat = config.clone().as_flat().__dict__
     skipped = ("config", "trainer.default_root_dir", "trainer.logger", "trainer.callbacks")
     named = {key.replace(".init_args", "").removesuffix(".class_path"): value for key, value in flat.items()}
-    plain = (bool, int, float, str, list, type(None))
+    plain = (bool, int, float, str, list, tuple, type(None))
     return {k: v for k, v in named.items() if isinstance(v, plain) and not k.startswith(("logger", *skipped))}
 
 
@@ -311,3 +325,6 @@ def quiet() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if not torch.cuda.is_available():
+        # Lightning has torch look for a driver through NVML, and optimisers look at every step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -4,5 +4,13 @@ from ibsuite.callbacks.checkpoint import SaveStretch
 from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.progress import CodingProgress
+from ibsuite.callbacks.training_curve import TrainingCurve
 
-__all__ = ["CodingProgress", "NotFinite", "PrequentialCode", "SaveStretch", "StopWhenNotFinite"]
+__all__ = [
+    "CodingProgress",
+    "NotFinite",
+    "PrequentialCode",
+    "SaveStretch",
+    "StopWhenNotFinite",
+    "TrainingCurve",
+]
