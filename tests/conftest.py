@@ -53,7 +53,7 @@ def fit(tmp_path: Path) -> Callable[..., PrequentialCode]:
         }
         L.Trainer(
             **settings,
-            callbacks=[*callbacks, code, StopWhenNotFinite(), SaveStretch(seconds=0)],
+            callbacks=[*callbacks, code, StopWhenNotFinite(), SaveStretch(share=float("inf"))],
             default_root_dir=tmp_path / folder,
             enable_model_summary=False,
             use_distributed_sampler=False,

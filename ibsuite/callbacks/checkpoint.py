@@ -17,18 +17,20 @@ class SaveStretch(Checkpoint):
     run goes on exactly. The old file stays until the new one is whole.
 
     Args:
-        seconds: the least time between two saves.
+        share: share of the time that saving may take; a stretch that ends too soon is not saved.
     """
 
-    def __init__(self, seconds: float = 20.0) -> None:
-        self.seconds, self.saved = seconds, time.monotonic()
+    def __init__(self, share: float = 0.03) -> None:
+        self.share, self.saved, self.cost = share, time.monotonic(), 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save if the last save is old; rank 0 decides for all."""
-        due = trainer.strategy.broadcast(time.monotonic() - self.saved >= self.seconds)
+        """Save if that is worth its time; rank 0 decides for all."""
+        began = time.monotonic()
+        due = trainer.strategy.broadcast((began - self.saved) * self.share >= self.cost)
         if due and not trainer.should_stop:
             self._save(trainer, record.LAST)
             self.saved = time.monotonic()
+            self.cost = self.saved - began
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the final model; a run that something else has ended early can still be gone on with."""

@@ -119,9 +119,9 @@ def test_a_sweep_gives_the_id_and_locks_its_settings(tmp_path: Path, monkeypatch
 
 def test_offline_unless_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setattr(wandb, "login", lambda prompt: False)
+    monkeypatch.setattr(wandb, "login", lambda **_: False)
     assert WeightsAndBiases()._mode() == "offline"
-    monkeypatch.setattr(wandb, "login", lambda prompt: True)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
     assert WeightsAndBiases()._mode() == "online"
     assert WeightsAndBiases(mode="disabled")._mode() == "disabled"
     monkeypatch.setenv("WANDB_MODE", "offline")
