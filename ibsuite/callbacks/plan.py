@@ -48,10 +48,17 @@ class Training(NamedTuple):
     """Steps at which a stretch ends, increasing; the last is ``steps``."""
     stops: tuple[int, ...]
     """Those ends at which the next block is priced."""
+    member: int = 0
+    """Which of the networks trained for the block, from 0."""
 
 
 def plan_trainings(
-    ends: Sequence[int], length: TrainingLength, batch_size: int, stops: Sequence[float], final: bool
+    ends: Sequence[int],
+    length: TrainingLength,
+    batch_size: int,
+    stops: Sequence[float],
+    final: bool,
+    members: int = 1,
 ) -> list[Training]:
     """Every training of a prequential run in order, the final one on all labels last.
 
@@ -61,6 +68,7 @@ def plan_trainings(
         batch_size: labels a step.
         stops: shares of a training at which the next block is priced, increasing, the last one 1.
         final: whether a last training on all labels follows, which prices nothing.
+        members: networks trained for each block, one after another.
     """
     if not stops or list(stops) != sorted(set(stops)) or stops[0] <= 0 or stops[-1] != 1:
         raise Refusal(f"code.stops must increase within (0, 1] and end in 1, got {list(stops)}")
@@ -79,7 +87,7 @@ def plan_trainings(
         saved = range(MAX_STRETCH, steps, MAX_STRETCH)
         cuts = tuple(sorted({*priced, *saved}))
         stop = prefix if last else ends[block]
-        trainings.append(Training(block, prefix, stop, steps, cuts, priced))
+        trainings += [Training(block, prefix, stop, steps, cuts, priced, m) for m in range(members)]
     return trainings
 
 

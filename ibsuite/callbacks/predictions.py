@@ -49,7 +49,7 @@ class Predictions:
         mixture: MixtureName | None,
         settings_compared: int = 1,
     ) -> None:
-        self.sequence, self.trainings = sequence, trainings
+        self.sequence = sequence
         self.stops, self.temperatures, self.mixture_name = stops, temperatures, mixture
         self.settings_compared = settings_compared
         self.num_classes, self.first = sequence.num_classes, trainings[0].prefix
@@ -57,6 +57,7 @@ class Predictions:
         if mixture is not None:
             self.names += ["uniform", "class frequency"]
         self.blocks: list[Tensor] = []  # (predictors, labels of the block), bits
+        self.starts: list[int] = []  # of each priced block, counted from the end of the first block
         self.plain: list[float] = []  # bits of each block under the last stop at T = 1
         self.rows: list[dict[str, Any]] = [self._first_row()]
         self.model_hashes: list[list[str]] = []
@@ -69,18 +70,17 @@ class Predictions:
 
         Args:
             training: which block.
-            logits: at each stop that was reached, (n, K). A training that its stop rule
-                ended early has fewer; the last one stands in for the rest.
-            hashes: SHA-256 of the model at each stop.
+            logits: at each stop, (n, K) or (networks, n, K).
+            hashes: SHA-256 of each network at each stop.
             seconds: since the run began.
         """
-        logits = logits + logits[-1:] * (self.stops - len(logits))
         labels = self.sequence.labels[training.prefix : training.stop]
         every = self.distributions(training, logits)
         priced = torch.stack([table.gather(1, labels[:, None])[:, 0] for table in every])
         self.blocks.append(priced)
+        self.starts.append(training.prefix - self.first)
         self.plain.append(-float(log2_probabilities(logits[-1]).gather(1, labels[:, None]).sum()))
-        self.model_hashes.append(hashes + hashes[-1:] * (self.stops - len(hashes)))
+        self.model_hashes.append(hashes)
         mixture = self.mixture()
         mixed = self.mix(every, mixture.weights[:, -len(labels) :])
         bits = -float(mixture.log2_probs[-len(labels) :].sum())
@@ -109,7 +109,7 @@ class Predictions:
         """Label bits of the final model, mixed over the temperatures like those of a block.
 
         Args:
-            logits: of every label, (n, K).
+            logits: of every label, (n, K) or (networks, n, K).
         """
         labels = self.sequence.labels[:, None]
         priced = [log2_probabilities(logits, t).gather(1, labels)[:, 0] for t in self.temperatures]
@@ -119,13 +119,13 @@ class Predictions:
         """Test figures, at the temperature that the labels have shown to be the best last stop's.
 
         Args:
-            logits: of the test split under the final model, (n, K).
+            logits: of the test split under the final model, (n, K) or (networks, n, K).
             labels: of the test split, (n,).
         """
         last = self.mixture().weights[:, -1][: self.stops * len(self.temperatures)]
         temperature = self.temperatures[int(last[-len(self.temperatures) :].argmax())]
         self.test = {
-            "accuracy": float((logits.argmax(1) == labels).double().mean()),
+            "accuracy": float((log2_probabilities(logits, temperature).argmax(1) == labels).double().mean()),
             "nll_bits": codelength_bits(logits, labels, temperature),
             "temperature": temperature,
         }
@@ -152,11 +152,6 @@ class Predictions:
     def log2_probs(self) -> NDArray[np.float64]:
         """(predictors, labels priced so far), bits."""
         return torch.cat(self.blocks, dim=1).numpy()
-
-    @property
-    def starts(self) -> list[int]:
-        """Start of each priced block, counted from the end of the first block."""
-        return [training.prefix - self.first for training in self.trainings[: len(self.blocks)]]
 
     # Charges and readings
 
@@ -232,7 +227,7 @@ class Predictions:
 
     def state_dict(self) -> dict[str, Any]:
         """All that has been priced."""
-        kept = ("blocks", "plain", "rows", "model_hashes", "final_label_bits", "test")
+        kept = ("blocks", "starts", "plain", "rows", "model_hashes", "final_label_bits", "test")
         return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

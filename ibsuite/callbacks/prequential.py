@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from ibsuite.callbacks.result import write_result
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.stop_rule import StopRule
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
-from ibsuite.interface import Classifier, LabelSequence, Refusal, Status, Stretch
+from ibsuite.interface import Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
 from ibsuite.seeds import derive_seed
 
 
@@ -47,6 +48,8 @@ class PrequentialCode(L.Callback):
         temperatures: the logits are divided by each of these in turn.
         mixture: ``switch``: the switch distribution over all labels; ``block``: one Bayesian
             mixture per block; null: the plain prequential code, one stop and temperature 1.
+        members: networks trained for each block, from initialisations of their own; their predicted
+            probabilities are averaged.
         views: augmented views (``data.view_augment``) of each input over which the logits are
             averaged, beside the input itself; 0: none.
         start: ``fresh``: each training begins at a new initialisation; ``warm``: at the network of
@@ -84,6 +87,7 @@ class PrequentialCode(L.Callback):
         stops: Sequence[float] = (0.25, 0.5, 1.0),
         temperatures: Sequence[float] = (0.7, 1.0, 1.4, 2.0),
         mixture: Literal["switch", "block"] | None = "switch",
+        members: int = 1,
         views: int = 0,
         start: Literal["fresh", "warm"] = "fresh",
         shrink: float = 0.5,
@@ -103,20 +107,25 @@ class PrequentialCode(L.Callback):
             raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
         if averaging is not None and not 0 <= averaging < 1:
             raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
+        if members < 1:
+            raise Refusal(f"code.members must be at least 1, got {members}")
         if settings_compared < 1:
             raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
         self.first_block, self.ratio, self.blocks = first_block, ratio, blocks
         self.length = TrainingLength(epochs, min_steps, max_steps)
         self.stops, self.temperatures, self.mixture = list(stops), list(temperatures), mixture
-        self.views, self.start = views, Start(start, shrink, perturb)
+        self.members, self.views, self.start = members, views, Start(start, shrink, perturb)
         self.average = WeightAverage(averaging) if averaging is not None else None
         self.stop_rule = StopRule(patience, withheld) if patience is not None else None
         self.settings_compared, self.final_model, self.seed = settings_compared, final_model, seed
         # Where the run is: which training, and which stretch of it comes next.
         self.training, self.stretch = 0, 0
         self.steps_done, self.samples_seen, self.seconds_before = 0, 0, 0.0
-        self.stop_logits: list[Tensor] = []
-        self.stop_hashes: list[str] = []
+        self.stop_logits: list[Tensor] = []  # of the training that goes on, stop by stop
+        self.member_logits: list[Tensor] = []  # of the block's finished trainings, (stops, n, K) each
+        self.test_logits: list[Tensor] = []
+        self.hashes: list[str] = []
+        self.networks: dict[int, list[Tensor]] = {}  # each member's at the end of its last training
 
     # Planning
 
@@ -130,12 +139,15 @@ class PrequentialCode(L.Callback):
             raise Refusal(
                 f"code.first_block={ends[0]} leaves nothing to price of {n} labels; make it smaller"
             )
-        return plan_trainings(ends, self.length, sequence.batch_size, self.stops, self.final_model)
+        return plan_trainings(
+            ends, self.length, sequence.batch_size, self.stops, self.final_model, self.members
+        )
 
     def status(self) -> Status:
         """Where the run is, for the progress bar."""
         training = self._now
         name = f"block {training.block}" if training.stop > training.prefix else "final model"
+        name += f", network {training.member + 1} of {self.members}" if self.members > 1 else ""
         bits, ratio = self.predictions.total_bits, self.predictions.compression_ratio
         text = f"{name} · {training.prefix} labels sent · {bits:.1f} bit · ratio {ratio:.4f}"
         return Status(self._steps_before + self.steps_done, sum(t.steps for t in self.trainings), text)
@@ -148,6 +160,16 @@ class PrequentialCode(L.Callback):
     @property
     def _now(self) -> Training:
         return self.trainings[min(self.training, len(self.trainings) - 1)]
+
+    @cached_property
+    def test_split(self) -> LabelledInputs | None:
+        """The test split, read when the final model is priced and not before."""
+        return self.sequence.test_split()
+
+    @property
+    def _key(self) -> tuple[int, ...]:
+        """What the randomness of the present stretch is derived from."""
+        return (self.seed, self._now.block, self._now.member, 1 + self.stretch)
 
     @property
     def _steps_before(self) -> int:
@@ -186,12 +208,14 @@ class PrequentialCode(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin a block's training anew, and seed the stretch."""
         if self.stretch == 0:
-            self.start.begin(trainer, pl_module, self._now.steps, self.seed, self._now.block)
+            now = self._now
+            old = self.networks.get(now.member, [])
+            self.start.begin(trainer, pl_module, now.steps, (self.seed, now.block, now.member), old)
             if self.average:
                 self.average.restart(pl_module)
             if self.stop_rule:
                 self.stop_rule.restart()
-        torch.manual_seed(derive_seed(self.seed, self._now.block, 1 + self.stretch, trainer.global_rank))
+        torch.manual_seed(derive_seed(*self._key, trainer.global_rank))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -239,40 +263,46 @@ class PrequentialCode(L.Callback):
         rows = torch.arange(now.prefix)
         if self.stop_rule and now.stop > now.prefix:
             rows = self.stop_rule.split(now.prefix)[0]
-        seed = derive_seed(self.seed, now.block, 1 + self.stretch)
-        return Stretch(rows, ends[self.stretch + 1] - ends[self.stretch], seed)
+        return Stretch(rows, ends[self.stretch + 1] - ends[self.stretch], derive_seed(*self._key))
 
     def _price_stop(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> bool:
         """Price the next block; True if the stop rule, which sees sent labels only, ends the training."""
         assert isinstance(module, Classifier)
-        if now.stop == now.prefix:
-            self._price_final(trainer, module)
-            return False
-        rows = torch.arange(now.prefix, now.stop)
+        final = now.stop == now.prefix
+        rows = torch.arange(0 if final else now.prefix, now.stop)
         self.stop_logits.append(price(trainer, module, self.sequence, rows, self.views))
-        self.stop_hashes.append(_model_sha256(module))
-        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule else rows[:0]
+        self.hashes.append(_model_sha256(module))
+        if final and self.test_split is not None:
+            everything = torch.arange(self.test_split.num_labels)
+            self.test_logits.append(price(trainer, module, self.test_split, everything, self.views))
+        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule and not final else rows[:0]
         if not self.stop_rule or not len(withheld):
             return False
         logits = price(trainer, module, self.sequence, withheld)
         return self.stop_rule.should_stop(codelength_bits(logits, self.sequence.labels[withheld]))
 
-    def _price_final(self, trainer: L.Trainer, module: Classifier) -> None:
-        """Label bits and test figures of the model trained on all labels."""
-        everything = torch.arange(self.sequence.num_labels)
-        self.predictions.add_final(price(trainer, module, self.sequence, everything, self.views))
-        split = self.sequence.test_split()
-        if split is not None:
-            logits = price(trainer, module, split, torch.arange(split.num_labels), self.views)
-            self.predictions.add_test(logits, split.labels)
-
     def _finish_training(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> None:
-        """Mix the predictors of the block by index, in float64, and log what it cost."""
-        if now.stop == now.prefix:
+        """Keep what the network said; after a block's last one mix its predictors and log the cost."""
+        # A training that its stop rule ended early: its last stop stands in for the rest.
+        missing = len(now.stops) - len(self.stop_logits)
+        self.member_logits.append(torch.stack(self.stop_logits + self.stop_logits[-1:] * missing))
+        self.hashes += self.hashes[-1:] * missing
+        self.networks[now.member] = self.start.snapshot(module)
+        self.stop_logits = []
+        if now.member < self.members - 1:
             return
-        seconds = self.seconds_before + time.monotonic() - self.began
-        self.predictions.add_block(now, self.stop_logits, self.stop_hashes, seconds)
-        self.stop_logits, self.stop_hashes = [], []
+        logits = list(torch.stack(self.member_logits, 1))  # stop by stop, (networks, n, K)
+        if now.stop == now.prefix:
+            self.predictions.add_final(logits[-1])
+            if self.test_split is not None:
+                self.predictions.add_test(torch.stack(self.test_logits), self.test_split.labels)
+        else:
+            seconds = self.seconds_before + time.monotonic() - self.began
+            self.predictions.add_block(now, logits, self.hashes, seconds)
+            self._log(trainer, now)
+        self.member_logits, self.hashes = [], []
+
+    def _log(self, trainer: L.Trainer, now: Training) -> None:
         row = self.predictions.rows[-1]
         logged = {
             "labels_sent": float(now.stop),
@@ -296,7 +326,10 @@ class PrequentialCode(L.Callback):
             "samples_seen": self.samples_seen,
             "seconds": self.seconds_before + time.monotonic() - self.began,
             "stop_logits": self.stop_logits,
-            "stop_hashes": self.stop_hashes,
+            "member_logits": self.member_logits,
+            "test_logits": self.test_logits,
+            "hashes": self.hashes,
+            "networks": self.networks,
             "predictions": self.predictions.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "stop_rule": self.stop_rule.state_dict() if self.stop_rule else {},
@@ -307,7 +340,8 @@ class PrequentialCode(L.Callback):
         self.training, self.stretch = state_dict["training"], state_dict["stretch"]
         self.steps_done, self.samples_seen = state_dict["steps_done"], state_dict["samples_seen"]
         self.seconds_before = state_dict["seconds"]
-        self.stop_logits, self.stop_hashes = state_dict["stop_logits"], state_dict["stop_hashes"]
+        for name in ("stop_logits", "member_logits", "test_logits", "hashes", "networks"):
+            setattr(self, name, state_dict[name])
         self.predictions.load_state_dict(state_dict["predictions"])
         if self.average:
             self.average.load_state_dict(state_dict["average"])

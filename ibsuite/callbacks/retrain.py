@@ -1,5 +1,6 @@
 """Beginning a training anew inside one ``trainer.fit``."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import lightning.pytorch as L
@@ -30,30 +31,41 @@ class Start:
             raise Refusal(f"code.shrink and code.perturb must lie in [0, 1], got {shrink} and {perturb}")
         self.kind, self.shrink, self.perturb = kind, shrink, perturb
 
-    def begin(self, trainer: L.Trainer, module: L.LightningModule, steps: int, *key: int) -> None:
+    def begin(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        steps: int,
+        key: tuple[int, ...],
+        old: Sequence[Tensor] = (),
+    ) -> None:
         """Reproducible parameters, a new optimiser and a new schedule.
 
         Args:
             trainer: whose optimisers are made anew.
             module: what is trained again.
             steps: optimiser steps of the training that begins.
-            key: what the initialisation is derived from: (seed, block).
+            key: what the initialisation is derived from: (seed, block, member).
+            old: what ``snapshot`` gave at the end of the training before; empty at the first.
         """
         assert isinstance(module, Classifier)
-        warm = self.kind == "warm" and key[-1] > 1
-        old = [tensor.detach().clone() for tensor in self._tensors(module)] if warm else []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(*key, INITIALISATION))
             module.reset_parameters()
         with torch.no_grad():
-            for now, before in zip(self._tensors(module) if warm else [], old, strict=True):
+            warm = self.kind == "warm" and len(old) > 0
+            for now, before in zip(_tensors(module), old, strict=True) if warm else ():
                 # Scales, shifts and batch statistics are taken over: they have no scale to shrink.
-                weights = isinstance(now, nn.Parameter) and now.ndim > 1
+                weights, before = isinstance(now, nn.Parameter) and now.ndim > 1, before.to(now.device)
                 now.copy_(self.shrink * before + self.perturb * now if weights else before)
         module.training_steps = steps
         trainer.strategy.setup_optimizers(trainer)
 
-    @staticmethod
-    def _tensors(module: nn.Module) -> list[Tensor]:
-        """Every parameter and buffer, once each."""
-        return [*module.parameters(), *module.buffers()]
+    def snapshot(self, module: nn.Module) -> list[Tensor]:
+        """What a later ``begin`` needs of a trained module: nothing for a fresh start."""
+        return [tensor.detach().cpu().clone() for tensor in _tensors(module)] if self.kind == "warm" else []
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    """Every parameter and buffer, once each."""
+    return [*module.parameters(), *module.buffers()]

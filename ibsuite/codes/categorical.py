@@ -9,13 +9,13 @@ from ibsuite.units import nats_to_bits
 
 
 def log2_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log2-probability of every class, bits: log2 softmax(logits / T).
+    """Log2-probability of every class, bits: log2 softmax(logits / T), averaged over networks.
 
-    A label for which any logit is not finite is priced by the uniform code, for sender and receiver
-    alike.
+    Where several networks have given logits, their *probabilities* are averaged. A label for which
+    any logit is not finite is priced by the uniform code, for sender and receiver alike.
 
     Args:
-        logits: (n, K), any floating type; computed in float64.
+        logits: (n, K) or (networks, n, K), any floating type; computed in float64.
         temperature: T > 0.
 
     Returns:
@@ -24,8 +24,10 @@ def log2_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     scaled = logits.double() / temperature
-    nats = torch.log_softmax(scaled, dim=-1)
-    usable = scaled.isfinite().all(-1, keepdim=True)
+    if scaled.ndim == 2:
+        scaled = scaled[None]
+    nats = torch.logsumexp(torch.log_softmax(scaled, dim=-1), 0) - math.log(len(scaled))
+    usable = scaled.isfinite().all(0).all(-1, keepdim=True)
     return nats_to_bits(torch.where(usable, nats, -math.log(logits.shape[-1])))
 
 

@@ -131,22 +131,14 @@ def test_a_label_changes_no_prediction_up_to_its_own(mixture: Any, changed_from:
 def test_what_a_receiver_decodes_with_is_a_distribution_that_prices_the_label() -> None:
     y = labels()
     found = predictions(y, "switch")
-    plan, mixture = found.trainings, found.mixture()
+    plan = plan_trainings(ENDS, TrainingLength(1, 10, 10), 1, STOPS, final=True)
+    mixture = found.mixture()
     for training, at_stops in zip(plan, logits(), strict=False):
         own = slice(training.prefix - 4, training.stop - 4)
         mixed = found.mix(found.distributions(training, at_stops), mixture.weights[:, own])
         torch.testing.assert_close(mixed.sum(1), torch.ones(len(mixed), dtype=torch.float64))
         its = mixed[range(len(mixed)), y[training.prefix : training.stop]]
         np.testing.assert_allclose(np.log2(its.numpy()), mixture.log2_probs[own], atol=1e-9)
-
-
-def test_a_training_stopped_early_lets_its_last_stop_stand_in() -> None:
-    plan = plan_trainings(ENDS, TrainingLength(1, 10, 10), 1, STOPS, final=True)
-    sequence: Any = SimpleNamespace(labels=labels(), num_classes=K, num_labels=31)
-    found = Predictions(sequence, plan, 2, [1.0], "switch")
-    found.add_block(plan[0], logits()[0][:1], ["only"], 0.0)
-    np.testing.assert_array_equal(found.log2_probs[0], found.log2_probs[1])
-    assert found.model_hashes == [["only", "only"]]
 
 
 def test_a_network_that_is_not_finite_counts_as_uniform() -> None:

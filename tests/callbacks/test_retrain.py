@@ -36,8 +36,8 @@ def train(module: CrossEntropy, seed: int) -> None:
             p.grad = torch.randn_like(p)
 
 
-def begin(start: Start, module: CrossEntropy, *key: int) -> dict[str, Tensor]:
-    start.begin(fake_trainer(module), module, 10, *key)
+def begin(start: Start, module: CrossEntropy, *key: int, old: Any = ()) -> dict[str, Tensor]:
+    start.begin(fake_trainer(module), module, 10, key, old)
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
@@ -65,10 +65,10 @@ def test_fresh_start_depends_on_the_key_alone() -> None:
 def test_optimiser_schedule_and_gradients_are_new(kind: Any) -> None:
     module = method()
     trainer, start = fake_trainer(module), Start(kind)
-    start.begin(trainer, module, 10, 0, 1)
+    start.begin(trainer, module, 10, (0, 1))
     train(module, 0)
     trainer.made[0].step()
-    start.begin(trainer, module, 25, 0, 2)
+    start.begin(trainer, module, 25, (0, 2), start.snapshot(module))
     assert module.training_steps == 25
     assert trainer.made[0].state
     assert not trainer.made[1].state
@@ -83,7 +83,7 @@ def test_warm_start_is_shrunk_and_perturbed(shrink: float, perturb: float) -> No
     fresh = begin(Start(), method(), 5, 3)
     train(module, 4)
     old = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    warm = begin(start, module, 5, 3)
+    warm = begin(start, module, 5, 3, old=start.snapshot(module))
     weights = ["network.0.weight", "network.2.weight"]
     for name in weights:
         torch.testing.assert_close(warm[name], perturb * fresh[name] + shrink * old[name])

@@ -1,4 +1,4 @@
-"""The command line in processes of its own: two ranks, Ctrl-C, kill -9, going on. Slow: each start imports torch."""
+"""The command line in processes of its own: two ranks, Ctrl-C, kill -9, going on."""
 
 import json
 import os

@@ -76,8 +76,9 @@ def assert_no_peeking(
         {"patience": 1, "withheld": 0.3, "stops": [0.25, 0.5, 0.75, 1.0]},
         {"averaging": 0.9},
         {"start": "warm"},
+        {"start": "warm", "members": 2, "views": 1},
     ],
-    ids=["switch", "block", "stop rule", "averaging", "warm"],
+    ids=["switch", "block", "stop rule", "averaging", "warm", "members"],
 )
 def test_g5_labels_not_sent_change_nothing(
     fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]

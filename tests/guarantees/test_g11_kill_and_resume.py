@@ -65,3 +65,19 @@ def test_g11_planted_violation_another_seed_is_another_run(fit: Callable[..., An
     fit(digits(), small_code(seed=0), folder="a")
     fit(digits(), small_code(seed=1), folder="b")
     assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
+
+
+@pytest.mark.parametrize("step", [9, 20, 33, 53])
+def test_g11_with_several_networks_a_block(fit: Callable[..., Any], tmp_path: Path, step: int) -> None:
+    def code() -> Any:
+        return small_code(members=2, start="warm", views=1)
+
+    fit(digits(), code(), folder="unbroken")
+    broken = multiprocessing.get_context("fork").Process(
+        target=fit, args=(digits(), code()), kwargs={"folder": "broken", "callbacks": (KillAt(step),)}
+    )
+    broken.start()
+    broken.join(60)
+    assert broken.exitcode == -signal.SIGKILL
+    fit(digits(), code(), folder="broken", ckpt_path=str(tmp_path / "broken" / "checkpoints" / "last.ckpt"))
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
