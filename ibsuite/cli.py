@@ -43,6 +43,27 @@ OWN_CLASSES = {name: f"{room.__name__}.{name}" for room in ROOMS for name in roo
 """Import paths of the package's classes: a short name means ours, whatever else has that name."""
 
 
+PLANNED = "the code plans its steps; use code.epochs, code.min_steps and code.max_steps"
+SHORTER = "for a short run use data.num_labels and code.max_steps"
+ONCE = "labels must be seen and priced exactly once"
+NOT_FOR_USERS = {
+    "logger": "use --logger",
+    "default_root_dir": "use --out",
+    "max_epochs": PLANNED,
+    "min_epochs": PLANNED,
+    "max_steps": PLANNED,
+    "min_steps": PLANNED,
+    "limit_train_batches": PLANNED,
+    "accumulate_grad_batches": PLANNED,
+    "fast_dev_run": SHORTER,
+    "overfit_batches": SHORTER,
+    "barebones": SHORTER,
+    "use_distributed_sampler": ONCE,
+    "reload_dataloaders_every_n_epochs": ONCE,
+}
+"""Settings of the trainer that would change what is coded, and what to use instead."""
+
+
 def config_folder() -> Path:
     """The configs that come with the package."""
     packaged = Path(__file__).parent / "configs"
@@ -236,6 +257,9 @@ class SuiteCLI(LightningCLI):
             callbacks.append(CodingProgress())
         if str(config.get("precision")) in ("16-true", "bf16-true", "transformer-engine", "64-true"):
             raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
+        for name, instead in NOT_FOR_USERS.items():
+            if config[name] != self.parser.get_default(f"trainer.{name}"):
+                raise Refusal(f"trainer.{name} is not yours to set: {instead}")
         own = config.get("callbacks") or []
         config |= {
             "callbacks": [*(own if isinstance(own, list) else [own]), *callbacks],

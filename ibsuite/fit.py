@@ -39,14 +39,16 @@ def _fit(args: list[str] | None) -> int:
     finished = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-        finished = True
-        if is_rank_zero():
+        finished = cli.code.finished
+        if is_rank_zero() and finished:
             _show(cli.run, cli.loggers)
     finally:
         for logger in cli.loggers:
             if hasattr(logger, "close"):
                 logger.close(0 if finished else 1)
-    return 0
+    if not finished:
+        print(f"{cli.run} is unfinished; go on with --ckpt_path=last", file=sys.stderr)
+    return 0 if finished else 1
 
 
 def _show_plan(ahead: "Estimate", run: Path) -> None:

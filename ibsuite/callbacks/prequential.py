@@ -184,11 +184,6 @@ class PrequentialCode(L.Callback):
         sequence = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
-        if trainer.accumulate_grad_batches != 1 or trainer.limit_train_batches != 1.0:
-            raise Refusal(
-                "prequential coding plans its own steps: "
-                "leave trainer.accumulate_grad_batches and trainer.limit_train_batches alone"
-            )
         self.sequence, self.trainings = sequence, self.plan(sequence)
         pl_module.training_steps = self._now.steps
         self.predictions = Predictions(
@@ -207,6 +202,7 @@ class PrequentialCode(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin a block's training anew, and seed the stretch."""
+        self.stretch_steps = 0
         if self.stretch == 0:
             now = self._now
             old = self.networks.get(now.member, [])
@@ -222,12 +218,15 @@ class PrequentialCode(L.Callback):
     ) -> None:
         """Count the step and average the weights."""
         self.steps_done += 1
+        self.stretch_steps += 1
         self.samples_seen += self.sequence.batch_size
         if self.average:
             self.average.update(pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Price the next block if the stretch ends at a stop, and move on."""
+        if self.stretch_steps < self._next_stretch().steps:
+            return  # something has stopped the run in the middle: the stretch is done again on resuming
         now, end = self._now, self._now.ends[self.stretch]
         stopped = end == now.steps
         if end in now.stops:

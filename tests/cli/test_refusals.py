@@ -27,7 +27,10 @@ REFUSALS = {
     "--code.first_block=5000": "code.first_block",
     "--code.views=3 --data.view_augment=null": "data.view_augment is null",
     "--trainer.precision=bf16-true": "pricing is float32",
-    "--trainer.accumulate_grad_batches=2": "leave trainer.accumulate_grad_batches",
+    "--trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches is not yours to set",
+    "--trainer.max_epochs=3": "trainer.max_epochs is not yours to set: the code plans its steps",
+    "--trainer.logger=true": "trainer.logger is not yours to set: use --logger",
+    "--trainer.fast_dev_run=true": "trainer.fast_dev_run is not yours to set",
     "--trainer.devices=abc": "`devices`",
     "--model.network=LeNet": "LeNet with padding=0 leaves no pixel",
 }

@@ -81,3 +81,20 @@ def test_g11_with_several_networks_a_block(fit: Callable[..., Any], tmp_path: Pa
     assert broken.exitcode == -signal.SIGKILL
     fit(digits(), code(), folder="broken", ckpt_path=str(tmp_path / "broken" / "checkpoints" / "last.ckpt"))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
+
+
+def test_g11_a_run_that_lightning_stops_in_the_middle_of_a_stretch(
+    fit: Callable[..., Any], tmp_path: Path
+) -> None:
+    """As ``trainer.max_time`` does: nothing is priced that the receiver would not reach as well."""
+
+    class StopAt(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+            trainer.should_stop = trainer.should_stop or trainer.global_step == 16
+
+    fit(digits(), small_code(views=1), folder="unbroken")
+    fit(digits(), small_code(views=1), folder="broken", callbacks=(StopAt(),))
+    assert not (tmp_path / "broken" / "codelength.json").exists()
+    last = tmp_path / "broken" / "checkpoints" / "last.ckpt"
+    fit(digits(), small_code(views=1), folder="broken", ckpt_path=str(last))
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
