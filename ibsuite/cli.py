@@ -89,6 +89,7 @@ def find_config(name: str) -> Path:
 
 def expand_configs(args: list[str]) -> list[str]:
     """The arguments with packaged configs as paths, and ``default.yaml`` below all others."""
+    args = ["--help" if arg == "--help_all" else arg for arg in args]
     expanded, rest = ["--config", str(config_folder() / "default.yaml")], iter(args)
     for arg in rest:
         if arg in ("--config", "-c"):

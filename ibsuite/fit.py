@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibsuite.interface import Refusal
+from ibsuite.manual import manual
 
 if TYPE_CHECKING:
     from ibsuite.callbacks.estimate import Estimate
@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 def main(args: list[str] | None = None) -> int:
     """Run one experiment; the process's exit code."""
+    args = sys.argv[1:] if args is None else args
+    if {"-h", "--help"} & set(args):
+        print(manual())
+        return 0
     from ibsuite.callbacks import NotFinite
     from ibsuite.cli import quiet
+    from ibsuite.interface import Refusal
 
     quiet()
     try:
