@@ -53,11 +53,15 @@ class Run:
             for key, value in _flat(config or {})
             if not (NOT_MEASURED.search(key) or PATH_KEYS.search(key))
         }
+        data = dict(_flat(self.document["data"], "data: "))
+        if flat.get("data.init_args.random_labels") == 1:  # labels that are all drawn are drawn for each seed
+            flat.pop("data.init_args.label_seed", None)
+            data.pop("data: labels_sha256", None)
         known = {"code": self.document["code"], "git_commit": self.document.get("git_commit")}
         return {
             **flat,
             **known,
-            **dict(_flat(self.document["data"], "data: ")),
+            **data,
             **dict(_flat(self.document.get("versions", {}), "version of ")),
         }
 
