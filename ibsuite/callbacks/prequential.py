@@ -17,7 +17,7 @@ from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings
 from ibsuite.callbacks.predictions import Predictions
 from ibsuite.callbacks.pricing import price, share_buffers
-from ibsuite.callbacks.result import write_result
+from ibsuite.callbacks.result import provenance, write_result
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.stop_rule import StopRule
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
@@ -185,6 +185,7 @@ class PrequentialCode(L.Callback):
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
         self.sequence, self.trainings = sequence, self.plan(sequence)
+        self.provenance = provenance()
         pl_module.training_steps = self._now.steps
         self.predictions = Predictions(
             sequence, self.trainings, len(self.stops), self.temperatures, self.mixture, self.settings_compared
@@ -252,7 +253,8 @@ class PrequentialCode(L.Callback):
                 "devices": float(trainer.world_size),
             }
             if trainer.is_global_zero:
-                write_result(Path(trainer.default_root_dir), self.predictions, cost, self.seed)
+                folder = Path(trainer.default_root_dir)
+                write_result(folder, self.predictions, cost, self.seed, self.provenance)
 
     # What happens at a stop and at the end of a training
 

@@ -3,6 +3,7 @@
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +13,24 @@ from ibsuite.callbacks.predictions import Predictions
 from ibsuite.codes import class_frequency_bits, empirical_entropy_bits, uniform_bits
 
 
-def write_result(run: Path, predictions: Predictions, cost: dict[str, float], seed: int) -> None:
+def provenance() -> dict[str, Any]:
+    """Command, commit, versions and device of this process; asked for when a run begins.
+
+    The clone may have moved on by the time that a run ends.
+    """
+    found = record.provenance()
+    found["versions"]["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    found["versions"]["threads"] = str(torch.get_num_threads())
+    return found
+
+
+def write_result(
+    run: Path, predictions: Predictions, cost: dict[str, float], seed: int, provenance: dict[str, Any]
+) -> None:
     """Write ``labels.npz``, ``curve.csv`` and, last, ``codelength.json``."""
     sequence, n = predictions.sequence, predictions.sequence.num_labels
     _write_labels(run / record.LABELS, predictions)
     record.write_csv(run / record.CURVE, predictions.rows)
-    provenance = record.provenance()
-    provenance["versions"]["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    provenance["versions"]["threads"] = str(torch.get_num_threads())
     result = record.Codelength(
         code="prequential" if predictions.mixture_name is None else "self_switch",
         data={
