@@ -8,11 +8,9 @@ import importlib
 import inspect
 import json
 import os
-import re
 import shutil
 import sys
 from argparse import ArgumentError
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +19,13 @@ import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import ibsuite.callbacks
-import ibsuite.data
-import ibsuite.loggers
-import ibsuite.methods
-import ibsuite.nn
 from ibsuite import record
+from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
@@ -38,11 +34,8 @@ NEVER_IN_THE_NAME = ("root", "download")
 """Settings of the data that say where they lie and not what they are."""
 
 
-ROOMS = (ibsuite.callbacks, ibsuite.data, ibsuite.loggers, ibsuite.methods, ibsuite.nn)
-OWN_CLASSES = {name: f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__}
-"""Import paths of the package's classes: a short name means ours, whatever else has that name."""
-
-
+DECISIVE = ("precision", "gradient_clip_val", "gradient_clip_algorithm", "sync_batchnorm", "callbacks")
+"""Settings of the trainer that decide the bits; the number of devices does so through rounding alone."""
 PLANNED = "the code plans its steps; use code.epochs, code.min_steps and code.max_steps"
 SHORTER = "for a short run use data.num_labels and code.max_steps"
 ONCE = "labels must be seen and priced exactly once"
@@ -62,91 +55,6 @@ NOT_FOR_USERS = {
     "reload_dataloaders_every_n_epochs": ONCE,
 }
 """Settings of the trainer that would change what is coded, and what to use instead."""
-
-
-def config_folder() -> Path:
-    """The configs that come with the package."""
-    packaged = Path(__file__).parent / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "configs"
-
-
-def find_config(name: str) -> Path:
-    """The file that ``--config name`` means: a path, or a packaged config with or without ``.yaml``."""
-    packaged = config_folder()
-    candidates = [Path(name)]
-    for stem in (name, name.removeprefix("configs/")):
-        candidates += [packaged / f"{stem}{end}" for end in ("", ".yaml")]
-        candidates += [packaged / "experiment" / f"{stem}{end}" for end in ("", ".yaml")]
-    for path in candidates:
-        if path.is_file():
-            return path
-    known = [str(path.relative_to(packaged).with_suffix("")) for path in packaged.rglob("*.yaml")]
-    known += [path.stem for path in packaged.rglob("experiment/*.yaml")]
-    near = get_close_matches(name.removesuffix(".yaml"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"packaged ones are {', '.join(sorted(known))}"
-    raise Refusal(f"no config file {name!r}; {hint}")
-
-
-def expand_configs(args: list[str]) -> list[str]:
-    """The arguments with packaged configs as paths, and ``default.yaml`` below all others."""
-    args = ["--help" if arg == "--help_all" else arg for arg in args]
-    expanded, rest = ["--config", str(config_folder() / "default.yaml")], iter(args)
-    for arg in rest:
-        if arg in ("--config", "-c"):
-            arg = f"--config={next(rest, '')}"
-        if arg.startswith("--config="):
-            arg = f"--config={find_config(arg.removeprefix('--config='))}"
-        option, equals, value = arg.rpartition("=")
-        expanded.append(option + equals + OWN_CLASSES.get(value, value))
-    return expanded
-
-
-def one_sentence(message: str, typed: list[str], known: list[str]) -> str:
-    """What is wrong, from a parser's message of many lines, with the nearest valid option.
-
-    Args:
-        message: what the config library says.
-        typed: the arguments as the user wrote them.
-        known: options that there are.
-    """
-    lines = [re.sub(r"\s+", " ", line).strip(" -") for line in message.splitlines() if line.strip()]
-    nested = re.findall(r"NestedArg\(key='([\w.]+)'", message) + re.findall(r'Parser key "([\w.]+)"', message)
-    unknown = re.findall(
-        r"(?:Option|Key) '([\w.]+)' is not accepted|rguments?: ['\"]?-{0,2}([\w.]+)", message
-    )
-    if unknown:
-        name = next(filter(None, unknown[-1]))
-        key = _as_typed(name, typed)
-        same_end = [option for option in known if option.split(".")[-1] == name.split(".")[-1]]
-        near = same_end or get_close_matches(key, known, n=1, cutoff=0.5)
-        return f"unknown option {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
-    classless = re.search(r"Expected a dot import path string: (\S+)", message)
-    if classless:
-        near = get_close_matches(classless[1], OWN_CLASSES, n=1, cutoff=0.5)
-        return f"unknown class {classless[1]!r}; " + (
-            f"did you mean {near[0]!r}?" if near else "give its import path"
-        )
-    expected = [
-        re.sub(r"<class '([\w.]+)'>", r"\1", line) for line in lines if line.startswith("Expected a <class")
-    ]
-    wanted = dict.fromkeys(re.sub(r"Expected an? |\. Got.*", "", line) for line in expected)
-    if nested and wanted:
-        wanted.pop("NoneType", None)
-        value = re.findall(r"Got value: (.*)|Given value: (?!NestedArg|Namespace)(.*)", message)
-        given = next(filter(None, value[0]), "") if value else ""
-        return f"option {_as_typed(nested[0], typed)!r} takes {' or '.join(wanted)}, not {given!r}"
-    told = [
-        line
-        for line in lines
-        if not re.match(r"Subtypes|Errors|Given value|Does not valid|Expected a <class 'None", line)
-    ]
-    return " ".join(told[:2])
-
-
-def _as_typed(name: str, typed: list[str]) -> str:
-    """The whole option whose last parts are ``name``, as the user wrote it."""
-    keys = (arg.lstrip("-").split("=")[0] for arg in typed)
-    return next((key for key in keys if key.endswith(name)), name).replace(".init_args", "")
 
 
 class SuiteCLI(LightningCLI):
@@ -170,7 +78,7 @@ class SuiteCLI(LightningCLI):
                 "prog": "python -m ibsuite.fit",
                 "description": "Measure how many bits a data set's labels cost.",
             },
-            args=expand_configs(self.typed),
+            args=expand_arguments(self.typed),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -256,8 +164,6 @@ class SuiteCLI(LightningCLI):
         callbacks = [self.code, TrainingCurve(), StopWhenNotFinite(), SaveStretch()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(CodingProgress())
-        if str(config.get("precision")) in ("16-true", "bf16-true", "transformer-engine", "64-true"):
-            raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
         for name, instead in NOT_FOR_USERS.items():
             if config[name] != self.parser.get_default(f"trainer.{name}"):
                 raise Refusal(f"trainer.{name} is not yours to set: {instead}")
@@ -273,13 +179,25 @@ class SuiteCLI(LightningCLI):
             "max_epochs": -1,
             "num_sanity_val_steps": 0,
         }
-        return L.Trainer(**config)
+        if torch.cuda.is_available() and config.get("deterministic") is None:
+            config["deterministic"] = "warn"  # a receiver has to repeat the training
+        if SLURMEnvironment.detect() and not config.get("plugins"):
+            # It would save in the middle of a stretch; requeue with --ckpt_path=last.
+            config["plugins"] = [SLURMEnvironment(auto_requeue=False)]
+        trainer = L.Trainer(**config)
+        if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
+            raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
+        launched = getattr(trainer.strategy, "_start_method", "popen")
+        if type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy) or launched != "popen":
+            raise Refusal("every rank prices with the whole network: use trainer.strategy auto or ddp")
+        return trainer
 
     def prepare_run_folder(self) -> str | None:
         """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.
 
         Raises:
-            Refusal: a finished run would be overwritten, or there is nothing to go on with.
+            Refusal: a finished or unfinished run would be lost, or the checkpoint is not there. With
+                ``last``, a run that has not saved anything yet begins at its beginning.
         """
         last, ckpt_path = self.run / record.LAST, self.config.ckpt_path
         if ckpt_path not in (None, "last") and not Path(ckpt_path).is_file():
@@ -300,7 +218,9 @@ class SuiteCLI(LightningCLI):
                     )
                 shutil.rmtree(self.run)
             self.run.mkdir(parents=True, exist_ok=True)
-            text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+            repeated = self.config.clone()
+            repeated.overwrite, repeated.ckpt_path = False, None
+            text = self.parser.dump(repeated, skip_none=False, skip_link_targets=True)
             (self.run / record.CONFIG).write_text(text)
         return checkpoint
 
@@ -317,7 +237,7 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     for name in NEVER_IN_THE_NAME:
         kept["data"].get("init_args", {}).pop(name, None)
     kept["code"].get("init_args", {}).pop("seed", None)
-    kept["precision"] = decisive["trainer"].get("precision")
+    kept["trainer"] = {key: decisive["trainer"].get(key) for key in DECISIVE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"
 

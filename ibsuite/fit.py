@@ -62,15 +62,10 @@ def _show_plan(ahead: "Estimate", run: Path) -> None:
     for t in ahead.trainings:
         prices = f"{t.prefix + 1}-{t.stop}" if t.stop > t.prefix else "the final model"
         print(f"{t.block:>6}{t.prefix:>12}{prices:>18}{t.steps:>8}")
-    steps, minutes, megabytes = (
-        sum(t.steps for t in ahead.trainings),
-        ahead.seconds / 60,
-        ahead.disk_bytes / 1e6,
-    )
-    print(
-        f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes here and"
-    )
-    print(f"{megabytes:.1f} MB in {run}; nothing has been trained or written")
+    steps = sum(t.steps for t in ahead.trainings)
+    minutes, megabytes = ahead.seconds / 60, ahead.disk_bytes / 1e6
+    print(f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes")
+    print(f"on this CPU, and {megabytes:.1f} MB in {run}; nothing has been trained or written")
 
 
 def _steps_done(checkpoint: str) -> int:

@@ -22,7 +22,7 @@ the labels of 1,797 handwritten digits, in about a minute, with nothing to downl
   python -m ibsuite.fit --config data/cifar10 --code.epochs=40   a packaged fragment, and one option
   python -m ibsuite.fit --config mine.yaml --ckpt_path=last      go on with an unfinished run
   python -m ibsuite.fit --model.network=MLP --model.network.hidden=[512,512]
-  python -m ibsuite.fit --config trainer/two_processes           the same bits on two processes
+  python -m ibsuite.fit --config trainer/two_processes           each batch shared by two processes
 
 Later files and options win. Classes go by their short name, or by import path where they are yours.
 """

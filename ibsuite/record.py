@@ -151,7 +151,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def provenance() -> dict[str, Any]:
     """Command, commit, versions and cores of this process: fields of ``Codelength``."""
     packages = ("ibsuite", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
-    versions = {name: metadata.version(name) for name in packages}
+    versions = {name: _version(name) for name in packages}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     versions |= {"cores": str(cores)}
@@ -161,6 +161,13 @@ def provenance() -> dict[str, Any]:
         "command": shlex.join(["python", "-m", f"ibsuite.{module}", *sys.argv[1:]]),
         "git_commit": _git_commit(),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _git_commit() -> str | None:

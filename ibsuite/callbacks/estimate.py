@@ -8,7 +8,7 @@ import torch
 
 from ibsuite.callbacks.plan import Training
 from ibsuite.callbacks.prequential import PrequentialCode
-from ibsuite.callbacks.pricing import PRICING_BATCH
+from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating
 from ibsuite.interface import Classifier, LabelSequence, Stretch
 
 TRIAL_STEPS = 5
@@ -19,14 +19,14 @@ class Estimate(NamedTuple):
 
     trainings: list[Training]
     seconds: float
-    """On this machine, one process, without start-up."""
+    """On this machine's CPU, one process, without start-up."""
     disk_bytes: int
     """Of the checkpoint and of ``labels.npz``, before compression."""
     parameters: int
 
 
 def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
-    """Plan a run, and time a few optimiser steps and one pricing batch on the device it would use."""
+    """Plan a run, and time a few optimiser steps and one pricing batch on the CPU."""
     assert isinstance(module, L.LightningModule)
     assert isinstance(module, Classifier)
     assert isinstance(sequence, LabelSequence)
@@ -39,6 +39,7 @@ def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
     price_seconds = _pricing_seconds(module, sequence) * (code.views + 1)
     steps = sum(training.steps for training in trainings)
     priced = sum((t.stop - t.prefix) * len(t.stops) for t in trainings)
+    priced += sum(sequence.num_labels for t in trainings if t.stop == t.prefix)
     parameters = sum(p.numel() for p in module.parameters())
     predictors = len(code.stops) * len(code.temperatures) + 2
     disk = 4 * parameters * 3 + sequence.num_labels * (4 * predictors + 8)
@@ -62,7 +63,10 @@ def _training_step_seconds(module: L.LightningModule, data: L.LightningDataModul
 def _pricing_seconds(module: Classifier, sequence: LabelSequence) -> float:
     """Seconds to price one label once."""
     rows = torch.arange(min(PRICING_BATCH, sequence.num_labels))
-    began = time.perf_counter()
-    with torch.inference_mode():
-        module.logits(sequence.inputs(rows, torch.device("cpu")))
+    x = sequence.inputs(rows, torch.device("cpu"))
+    assert isinstance(module, L.LightningModule)
+    with torch.inference_mode(), evaluating(module):
+        module.logits(x)  # warms up
+        began = time.perf_counter()
+        module.logits(x)
     return (time.perf_counter() - began) / len(rows)

@@ -34,7 +34,9 @@ class StopWhenNotFinite(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Check all gradients."""
+        """Check all gradients, unless a loss scaler is there to skip such steps itself."""
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            return
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         if not torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum()):
             for name, parameter in pl_module.named_parameters():

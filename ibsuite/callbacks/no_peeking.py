@@ -4,7 +4,7 @@ import lightning.pytorch as L
 
 from ibsuite.interface import Refusal
 
-PRICED = ("code/", "block/", "test/")
+PRICED = ("code/", "test/")
 """Prefixes of logged quantities that depend on labels not yet sent when they would be used."""
 
 

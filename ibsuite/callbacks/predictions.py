@@ -52,6 +52,7 @@ class Predictions:
         self.sequence = sequence
         self.stops, self.temperatures, self.mixture_name = stops, temperatures, mixture
         self.settings_compared = settings_compared
+        self.choice_bits = math.log2(settings_compared)
         self.num_classes, self.first = sequence.num_classes, trainings[0].prefix
         self.names = [f"stop {s + 1} of {stops}, T={t:g}" for s in range(stops) for t in temperatures]
         if mixture is not None:
@@ -163,7 +164,7 @@ class Predictions:
             "labels": math.fsum(row["bits"] for row in self.rows[1:]),
         }
         if self.settings_compared > 1:
-            charges["choices"] = math.log2(self.settings_compared)
+            charges["choices"] = self.choice_bits
         return charges
 
     @property
@@ -177,8 +178,11 @@ class Predictions:
         return self.total_bits / uniform_bits(self.rows[-1]["stop"], self.num_classes)
 
     def compared(self) -> dict[str, float]:
-        """What other readings of the same run would have claimed, bits; the first block included."""
-        first, networks = self.charges["first_block"], self.log2_probs[: self.stops * len(self.temperatures)]
+        """What other readings of the same run would have claimed, bits; first block and choices included."""
+        first, networks = (
+            self.charges["first_block"] + self.choice_bits,
+            self.log2_probs[: self.stops * len(self.temperatures)],
+        )
         compared = {"final_epoch_bits": first + math.fsum(self.plain)}
         if self.mixture_name is not None:
             compared |= {
@@ -207,7 +211,7 @@ class Predictions:
         steps: int,
         seconds: float,
     ) -> dict[str, Any]:
-        cumulative = math.fsum([*(row["bits"] for row in self.rows), bits])
+        cumulative = math.fsum([self.choice_bits, *(row["bits"] for row in self.rows), bits])
         return {
             "block": block,
             "start": start,

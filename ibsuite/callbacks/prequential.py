@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ibsuite.callbacks.averaging import WeightAverage
@@ -107,6 +108,8 @@ class PrequentialCode(L.Callback):
             raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
         if averaging is not None and not 0 <= averaging < 1:
             raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
+        if views < 0:
+            raise Refusal(f"code.views must be at least 0, got {views}")
         if members < 1:
             raise Refusal(f"code.members must be at least 1, got {members}")
         if settings_compared < 1:
@@ -119,7 +122,8 @@ class PrequentialCode(L.Callback):
         self.stop_rule = StopRule(patience, withheld) if patience is not None else None
         self.settings_compared, self.final_model, self.seed = settings_compared, final_model, seed
         # Where the run is: which training, and which stretch of it comes next.
-        self.training, self.stretch = 0, 0
+        self.trainings: list[Training] = []
+        self.training, self.stretch, self.stretch_steps = 0, 0, 0
         self.steps_done, self.samples_seen, self.seconds_before = 0, 0, 0.0
         self.stop_logits: list[Tensor] = []  # of the training that goes on, stop by stop
         self.member_logits: list[Tensor] = []  # of the block's finished trainings, (stops, n, K) each
@@ -155,7 +159,7 @@ class PrequentialCode(L.Callback):
     @property
     def finished(self) -> bool:
         """Whether every training of the plan has been done."""
-        return self.training == len(self.trainings)
+        return 0 < len(self.trainings) == self.training
 
     @property
     def _now(self) -> Training:
@@ -164,7 +168,11 @@ class PrequentialCode(L.Callback):
     @cached_property
     def test_split(self) -> LabelledInputs | None:
         """The test split, read when the final model is priced and not before."""
-        return self.sequence.test_split()
+        try:
+            return self.sequence.test_split()
+        except Refusal as error:  # everything has been priced: that is not to be lost
+            rank_zero_warn(f"no test figures: {error}")
+            return None
 
     @property
     def _key(self) -> tuple[int, ...]:
@@ -185,7 +193,9 @@ class PrequentialCode(L.Callback):
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
         self.sequence, self.trainings = sequence, self.plan(sequence)
-        self.provenance = provenance()
+        if self.views:
+            sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
+        self.provenance = provenance(trainer.strategy.root_device)
         pl_module.training_steps = self._now.steps
         self.predictions = Predictions(
             sequence, self.trainings, len(self.stops), self.temperatures, self.mixture, self.settings_compared
@@ -233,8 +243,9 @@ class PrequentialCode(L.Callback):
         if end in now.stops:
             share_buffers(trainer, pl_module)
             with self.average.applied(pl_module) if self.average else nullcontext():
+                share_buffers(trainer, pl_module)  # an average of rank's own batch statistics, too
                 stopped = self._price_stop(trainer, pl_module, now) or stopped
-        self.stretch += 1
+        self.stretch, self.stretch_steps = self.stretch + 1, 0
         if stopped:
             self._finish_training(trainer, pl_module, now)
             self.training, self.stretch, self.steps_done = self.training + 1, 0, 0
@@ -318,9 +329,16 @@ class PrequentialCode(L.Callback):
 
     # Resuming
 
+    def _identity(self) -> list[str]:
+        """What a run must share with a checkpoint to go on from it."""
+        data = (self.sequence.order_sha256, self.sequence.labels_sha256)
+        return [str(self.seed), *data, str(self.trainings), str(self.temperatures), str(self.mixture)]
+
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and all that has been priced."""
         return {
+            "identity": self._identity(),
+            "stretch_steps": self.stretch_steps,
             "training": self.training,
             "stretch": self.stretch,
             "steps_done": self.steps_done,
@@ -337,7 +355,17 @@ class PrequentialCode(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Go on where ``state_dict`` was taken.
+
+        Raises:
+            Refusal: it was taken of another run, of a finished one, or inside a stretch.
+        """
+        if state_dict["identity"] != self._identity():
+            raise Refusal("the checkpoint belongs to other settings or data; start anew with --overwrite")
+        if state_dict["training"] >= len(self.trainings):
+            raise Refusal("the checkpoint is of a finished run; there is nothing to go on with")
+        if state_dict["stretch_steps"]:
+            raise Refusal("the checkpoint was taken between two stops; go on with --ckpt_path=last")
         self.training, self.stretch = state_dict["training"], state_dict["stretch"]
         self.steps_done, self.samples_seen = state_dict["steps_done"], state_dict["samples_seen"]
         self.seconds_before = state_dict["seconds"]

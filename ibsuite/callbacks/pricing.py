@@ -25,6 +25,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             child.training = mode
 
 
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TF32 nor kernels that are chosen by timing them."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            with torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ):
+                yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
 def price(
     trainer: L.Trainer,
     classifier: Classifier,
@@ -52,7 +67,7 @@ def price(
     device = classifier.device
     logits = torch.zeros(len(rows), sequence.num_classes, device=device)
     starts = range(0, len(rows), batch_size)[trainer.global_rank :: trainer.world_size]
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False), evaluating(classifier):
+    with torch.inference_mode(), full_float32(device), evaluating(classifier):
         for start in starts:
             some = rows[start : start + batch_size]
             for view in range(views + 1):

@@ -13,13 +13,14 @@ from ibsuite.callbacks.predictions import Predictions
 from ibsuite.codes import class_frequency_bits, empirical_entropy_bits, uniform_bits
 
 
-def provenance() -> dict[str, Any]:
+def provenance(device: torch.device) -> dict[str, Any]:
     """Command, commit, versions and device of this process; asked for when a run begins.
 
     The clone may have moved on by the time that a run ends.
     """
     found = record.provenance()
-    found["versions"]["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    cuda = device.type == "cuda"
+    found["versions"]["device"] = torch.cuda.get_device_name(device) if cuda else device.type.upper()
     found["versions"]["threads"] = str(torch.get_num_threads())
     return found
 
@@ -73,7 +74,7 @@ def _write_labels(path: Path, predictions: Predictions) -> None:
 
 
 def _peak_memory_bytes() -> float:
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+    if torch.cuda.is_initialized() and torch.cuda.max_memory_allocated():
         return float(torch.cuda.max_memory_allocated())
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(kilobytes if sys.platform == "darwin" else kilobytes * 1024)

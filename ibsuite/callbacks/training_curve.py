@@ -15,7 +15,7 @@ class TrainingCurve(L.Callback):
 
     | key | meaning |
     |---|---|
-    | train/loss_bits | training loss of the batch, bits a label |
+    | train/loss_bits | training loss of rank 0's share of the batch, smoothing included, bits a label |
     | train/learning_rate | of the first parameter group |
     """
 

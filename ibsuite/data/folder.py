@@ -35,6 +35,8 @@ class ImageFolder(LabelledData):
         self.path = under(self.root, path)
         if not self.path.is_dir():
             raise Refusal(f"data.path={path} is not a folder; it must hold one folder per class")
+        if self._kind == "stock":
+            raise Refusal("a folder's own order is by class and gives the labels away; use data.order=hashed")
         if image_size < 1:
             raise Refusal(f"data.image_size={image_size} must be at least 1 pixel")
         self.image_size, self.grayscale = image_size, grayscale
@@ -95,11 +97,18 @@ class ImageFolder(LabelledData):
         for row, (file, _) in enumerate(track(listed, f"Decoding {folder}", transient=True)):
             x[row] = self._decode(file)
         y = torch.tensor([label for _, label in listed])
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
-        torch.save({"x": x, "y": y}, part)
-        part.replace(cache)  # another rank or run sees either nothing or the whole file
+        self._keep(cache, {"x": x, "y": y})
         return x, y
+
+    @staticmethod
+    def _keep(cache: Path, decoded: dict[str, Tensor]) -> None:
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:  # a data folder that only can be read: decode again next time
+            return
+        part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
+        torch.save(decoded, part)
+        part.replace(cache)  # another rank or run sees either nothing or the whole file
 
     def _cache_file(self, folder: Path, listed: list[tuple[Path, int]]) -> Path:
         key = hashlib.sha256(repr((self.image_size, self.grayscale)).encode())

@@ -86,6 +86,8 @@ class Tensors(LabelledData):
         label = np.searchsorted(self.classes, y).clip(max=self.num_classes - 1)
         if unknown := sorted(set(y[self.classes[label] != y].tolist())):
             raise Refusal(f"{targets} in {self.path} holds {unknown[0]!r}, which y does not; remove it there")
+        if inputs != "X" and (x.shape[1:] != self._array("X").shape[1:] or x.dtype != self._array("X").dtype):
+            raise Refusal(f"{inputs} in {self.path} is {x.dtype} {x.shape}, unlike X; make both alike")
         return _inputs(x, f"{inputs} in {self.path}"), torch.from_numpy(label.astype(np.int64))
 
 

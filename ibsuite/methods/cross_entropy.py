@@ -19,7 +19,9 @@ class CrossEntropy(L.LightningModule):
 
     Args:
         network: gives logits, (n, *input_shape) -> (n, num_classes). Any ``nn.Module``; where its
-            constructor has ``num_classes`` or ``input_shape`` they are taken from the data.
+            constructor has ``num_classes`` or ``input_shape`` they are taken from the data. Every
+            training starts from a redrawn network: pretrained weights are lost (code features of
+            a frozen network instead, as ``data.Tensors``).
         optimizer: a torch optimiser class with its settings, without the parameters.
         warmup: share of a training in which the learning rate rises to its peak.
         decay: how the learning rate falls after the warm-up.

@@ -87,7 +87,9 @@ def reset_network(network: nn.Module, pristine: Mapping[str, Tensor]) -> None:
         tensor.grad = None
 
     def redraw(module: nn.Module) -> None:
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
+        for name in ("reset_parameters", "_reset_parameters"):  # the latter: torch's attention layers
+            if callable(reset := getattr(module, name, None)):
+                reset()
+                break
 
     network.apply(redraw)  # children first

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ibsuite.cli import config_folder
+from ibsuite.arguments import config_folder
 from ibsuite.fit import main
 from ibsuite.record import read_codelength
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ibsuite import callbacks, data, methods, nn
-from ibsuite.cli import OWN_CLASSES
+from ibsuite.arguments import OWN_CLASSES
 from ibsuite.fit import main
 from ibsuite.manual import manual
 

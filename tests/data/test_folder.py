@@ -82,3 +82,9 @@ def test_refusals(tmp_path):
     (tmp_path / "pets" / "dog" / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(Refusal, match=r"bad\.png is not a readable image"):
         ImageFolder("pets", root=str(tmp_path)).read_train()
+
+
+def test_the_order_of_a_folder_is_refused(tmp_path):
+    """It is by class: 2,000 labels would cost next to nothing."""
+    with pytest.raises(Refusal, match="by class"):
+        ImageFolder(str(tmp_path), order="stock")

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
 from small_runs import small_code
@@ -97,6 +98,28 @@ def test_g4_planted_violation_training_mode_is_found(digits: Digits, method: Cro
     careless = Careless(method.network)
     small = codelength_bits(priced(careless, digits, 7), digits.labels)
     assert small != pytest.approx(codelength_bits(priced(careless, digits, 512), digits.labels), rel=1e-6)
+
+
+def test_g3_every_rank_prices_with_the_same_average(fit: Callable[..., Any], tmp_path: Path) -> None:
+    """Batch statistics differ between ranks, and so do their averages; what is priced must not."""
+    seen = tmp_path / "seen"
+
+    class Written(L.Callback):
+        def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            torch.save(prices[-1], f"{seen}-{trainer.global_rank}")
+
+    prices: list[Tensor] = []
+
+    class Watched(CrossEntropy):
+        def logits(self, x: Tensor) -> Tensor:
+            prices.append(next(m for m in self.modules() if hasattr(m, "running_mean")).running_mean.clone())
+            return super().logits(x)
+
+    method = Watched(ConvNet((1, 8, 8), 10, widths=(4,)), lambda p: torch.optim.AdamW(p, lr=0.01))
+    data = Digits(num_labels=1200, batch_size=16)
+    code = small_code(blocks=[50], averaging=0.9, final_model=False)
+    fit(data, code, method, devices=2, strategy="ddp_fork", callbacks=(Written(),))
+    assert torch.equal(torch.load(f"{seen}-0"), torch.load(f"{seen}-1"))
 
 
 def read(folder: Path) -> dict[str, Any]:

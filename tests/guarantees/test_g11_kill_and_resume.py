@@ -10,9 +10,11 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import small_code
 
 from ibsuite.data import Affine, Digits
+from ibsuite.interface import Refusal
 
 SETTINGS: dict[str, Any] = {"averaging": 0.9, "patience": 2, "withheld": 0.3, "views": 1}
 
@@ -98,3 +100,32 @@ def test_g11_a_run_that_lightning_stops_in_the_middle_of_a_stretch(
     last = tmp_path / "broken" / "checkpoints" / "last.ckpt"
     fit(digits(), small_code(views=1), folder="broken", ckpt_path=str(last))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"order_seed": 5}, {"label_seed": 1}, {"finished": True}])
+def test_g11_a_checkpoint_of_another_run_is_refused(
+    fit: Callable[..., Any], tmp_path: Path, other: dict[str, Any]
+) -> None:
+    """Otherwise prices of other labels, or under other networks, would be added up without a word."""
+
+    class KeepAll(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
+            last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+            if last.exists():
+                last.replace(tmp_path / "kept.ckpt")
+
+    settings: dict[str, Any] = {"num_labels": 100, "batch_size": 16, "random_labels": 0.5}
+    fit(Digits(**settings), small_code(), callbacks=(KeepAll(),))
+    kept = tmp_path / ("run/checkpoints/final.ckpt" if other.pop("finished", False) else "kept.ckpt")
+    code = small_code(seed=other.pop("seed", 0))
+    with pytest.raises(Refusal, match="the checkpoint"):
+        fit(Digits(**settings, **other), code, folder="again", ckpt_path=str(kept))
+
+
+def test_g11_a_checkpoint_from_inside_a_stretch_is_refused(fit: Callable[..., Any], tmp_path: Path) -> None:
+    inside = ModelCheckpoint(tmp_path / "own", every_n_train_steps=5, save_top_k=-1)
+    fit(digits(), small_code(views=1), callbacks=(inside,))
+    (fifth,) = (tmp_path / "own").glob("*step=5.ckpt")
+    with pytest.raises(Refusal, match="between two stops"):
+        again = {"folder": "again", "callbacks": (inside,)}
+        fit(digits(), small_code(views=1), ckpt_path=str(fifth), **again)
