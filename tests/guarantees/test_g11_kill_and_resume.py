@@ -126,6 +126,6 @@ def test_g11_a_checkpoint_from_inside_a_stretch_is_refused(fit: Callable[..., An
     inside = ModelCheckpoint(tmp_path / "own", every_n_train_steps=5, save_top_k=-1)
     fit(digits(), small_code(views=1), callbacks=(inside,))
     (fifth,) = (tmp_path / "own").glob("*step=5.ckpt")
+    again = {"folder": "again", "callbacks": (inside,)}
     with pytest.raises(Refusal, match="between two stops"):
-        again = {"folder": "again", "callbacks": (inside,)}
         fit(digits(), small_code(views=1), ckpt_path=str(fifth), **again)
