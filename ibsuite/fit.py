@@ -41,6 +41,9 @@ def _fit(args: list[str] | None) -> int:
         for logger in cli.loggers:
             if hasattr(logger, "resume"):
                 logger.resume(_steps_done(checkpoint))
+    for logger in cli.loggers:
+        if hasattr(logger, "begin"):
+            logger.begin()
     finished = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -65,6 +65,10 @@ class WeightsAndBiases(Logger):
         """
         self.folder, self.title, self.group, self.config = folder, title, group, config
 
+    def begin(self) -> None:
+        """Begin the W&B run now, so that it is there to be watched from the start."""
+        self._safely(lambda: self.run)
+
     @property
     def run(self) -> Any:
         """The W&B run, begun at first use."""

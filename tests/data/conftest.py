@@ -1,6 +1,5 @@
 """What the tests of the data room share."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,14 +7,6 @@ import torch
 from torch import Tensor
 
 from ibsuite.data import LabelledData
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Given(LabelledData):
