@@ -79,5 +79,5 @@ def test_interrupted_anywhere_and_gone_on_with(tmp_path: Path, how: signal.Signa
     run, gone_on = result(tmp_path / "broken")
     assert gone_on["total_bits"] == result(tmp_path / "whole")[1]["total_bits"]
     assert {path.read_text() for path in run.rglob("run_id")} == ids
-    records = [of_kind(log, "run")[0].run_id for log in run.glob("wandb/offline-run-*/run-*.wandb")]
-    assert set(records) == ids
+    logs = run.glob("wandb/offline-run-*/run-*.wandb")  # of a killed process, perhaps an empty one
+    assert {record.run_id for log in logs for record in of_kind(log, "run")} == ids
