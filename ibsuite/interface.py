@@ -51,9 +51,6 @@ class Status(NamedTuple):
 class Coding(Protocol):
     """A code that is being measured by a fit."""
 
-    seed: int
-    """What the code's randomness is derived from."""
-
     finished: bool
     """Whether everything has been priced."""
 
