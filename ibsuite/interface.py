@@ -4,6 +4,8 @@ This module imports nothing of the package but the ground floor, so that data, m
 callbacks can meet here without knowing each other.
 """
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -34,6 +36,38 @@ class Stretch(NamedTuple):
     """Optimiser steps."""
     seed: int
     """What shuffling, augmentation and dropout of the stretch are derived from."""
+
+
+class Quantised(NamedTuple):
+    """A tensor with few values: integers, and what each stands for. The integer 0 stands for zero."""
+
+    symbols: Tensor
+    """int64, of the tensor's shape."""
+    step: float
+    """Value of the integer k is ``k * step``, where there is no codebook. A bfloat16 number."""
+    codebook: Tensor | None = None
+    """Values of all integers from the least that occurs (or 0) to the greatest (or 0), float16; 0.0 for 0."""
+
+    def values(self) -> Tensor:
+        """The tensor itself, float32."""
+        if self.codebook is None:
+            return self.symbols.float() * self.step
+        return self.codebook.float()[self.symbols - self.symbols.min().clamp(max=0)]
+
+
+Message = Mapping[str, Tensor | Quantised]
+"""Tensors by name as they are sent: floats in their own type, or integers with what they stand for."""
+
+
+class Divergence(NamedTuple):
+    """What a distribution over weights costs beside the labels."""
+
+    kl_bits: float
+    """KL(q || p) over all weights, float64, bits."""
+    standard_error_bits: float
+    """Of its Monte-Carlo estimate; 0 where the KL has a closed form."""
+    prior_bits: float
+    """Settings of the prior that were fitted to the labels and have to be sent, bits."""
 
 
 class Status(NamedTuple):
@@ -112,3 +146,22 @@ class Classifier(Protocol):
 
     def reset_parameters(self) -> None:
         """Draw a fresh initialisation from torch's global generator."""
+
+
+@runtime_checkable
+class QuantisedMethod(Protocol):
+    """A method whose trained weights lie on grids of its own."""
+
+    def quantised(self) -> Message:
+        """All that the receiver needs to rebuild the trained tensors."""
+
+
+@runtime_checkable
+class WeightPosterior(Protocol):
+    """A method that has learnt a distribution over weights."""
+
+    def divergence(self, samples: int, seed: int) -> Divergence:
+        """What the distribution costs, priors as they are sent; arguments: of a Monte-Carlo KL."""
+
+    def fixed(self, seed: int | None) -> AbstractContextManager[None]:
+        """Within it logits are those of one draw of the weights, or of their means for ``None``."""
