@@ -16,7 +16,9 @@ OWN_CLASSES = {name: f"{room.__name__}.{name}" for room in ROOMS for name in roo
 """Import paths of the package's classes: a short name means ours, whatever else has that name."""
 
 
-TAKES_A_CLASS = ("model", "network", "data", "augment", "view_augment", "code", "logger", "callbacks")
+TAKES_A_CLASS = {
+    "model", "network", "prior", "data", "augment", "view_augment", "code", "logger", "callbacks"
+}  # fmt: skip
 """Last parts of the options whose value is a class."""
 
 

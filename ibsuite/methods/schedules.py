@@ -8,20 +8,23 @@ from ibsuite.interface import Refusal
 Decay = Literal["cosine", "linear", "constant"]
 
 
-def learning_rate_factor(progress: float, warmup: float, decay: Decay) -> float:
-    """Factor on the peak learning rate: a linear rise, then a decay to zero.
+def learning_rate_factor(progress: float, warmup: float, decay: Decay, hold: float = 0.0) -> float:
+    """Factor on the peak learning rate: a linear rise, perhaps a while at the peak, then a decay to zero.
 
     Args:
         progress: share of the training that is done, in [0, 1].
         warmup: share of the training in which the rate rises from 1/25 of its peak.
         decay: how it falls afterwards; ``cosine`` after a warm-up is the one-cycle policy.
+        hold: share of the training that is spent at the peak, between the two.
     """
     progress = min(max(progress, 0.0), 1.0)
     if not 0 <= warmup < 1:
         raise Refusal(f"model.warmup must lie in [0, 1), got {warmup}")
+    if not 0 <= hold < 1 - warmup:
+        raise Refusal(f"model.hold must leave something of the training after model.warmup, got {hold}")
     if progress < warmup:
         return 0.04 + 0.96 * progress / warmup
     if decay == "constant":
         return 1.0
-    left = (1.0 - progress) / (1.0 - warmup)
+    left = min(1.0, (1.0 - progress) / (1.0 - warmup - hold))
     return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))

@@ -4,6 +4,7 @@ Every network takes ``(input_shape, num_classes, ...)``, maps (n, *input_shape) 
 draws a complete fresh initialisation in ``reset_parameters()``.
 """
 
+from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recenter
 from ibsuite.nn.convnet import ConvNet
 from ibsuite.nn.initial import (
     assert_no_shared_storage,
@@ -14,6 +15,14 @@ from ibsuite.nn.initial import (
 )
 from ibsuite.nn.lenet import LeNet
 from ibsuite.nn.mlp import MLP
+from ibsuite.nn.priors import (
+    ConjugateGaussian,
+    FixedGaussian,
+    LearnedGaussian,
+    Prior,
+    ScaleMixture,
+    divergence,
+)
 from ibsuite.nn.tinycnn import TinyCNN
 from ibsuite.nn.vgg import VGG, VGG8, VGG13
 
@@ -22,12 +31,22 @@ __all__ = [
     "VGG",
     "VGG8",
     "VGG13",
+    "ConjugateGaussian",
     "ConvNet",
+    "FixedGaussian",
     "LeNet",
+    "LearnedGaussian",
+    "Prior",
+    "ScaleMixture",
     "TinyCNN",
     "assert_no_shared_storage",
+    "divergence",
     "draw_layers",
+    "fixed_weights",
+    "make_bayesian",
     "named_tensors",
+    "posterior",
     "pristine_state",
+    "recenter",
     "reset_network",
 ]

@@ -1,4 +1,4 @@
-"""LeNet, as in the variational and the subspace experiments."""
+"""LeNet, as in the variational and the subspace experiments, and small networks of its kind."""
 
 from torch import Tensor, nn
 
@@ -23,24 +23,37 @@ class LeNet(nn.Module):
         num_classes: Number of classes.
         padding: Zero pixels around each convolution's map: 0 as published (needs 16x16 pixels),
             2 keeps the map's size, so that 4x4 pixels and more will do.
+        filters: Channels of each convolution; a 2x2 max pool stands behind every one.
+        hidden: Width of each hidden fully connected layer; none: logits from the last map.
+        kernel: Side of the convolutions.
 
     Raises:
         ValueError: The image is too small for the filters.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int, padding: int = 0) -> None:
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        padding: int = 0,
+        filters: tuple[int, ...] = (6, 16),
+        hidden: tuple[int, ...] = (120, 84),
+        kernel: int = 5,
+    ) -> None:
         super().__init__()
         channels, height, width = image_shape(self, input_shape)
-        height, width = (((side + 2 * padding - 4) // 2 + 2 * padding - 4) // 2 for side in (height, width))
-        if min(height, width) < 1:
-            raise ValueError(
-                f"LeNet with padding={padding} leaves no pixel of {tuple(input_shape)}; use padding=2 or MLP."
-            )
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2),
-        )  # fmt: skip
-        self.head = MLP((16, height, width), num_classes, hidden=(120, 84))
+        layers: list[nn.Module] = []
+        for outputs in filters:
+            layers += [nn.Conv2d(channels, outputs, kernel, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
+            channels = outputs
+            height, width = ((side + 2 * padding - kernel + 1) // 2 for side in (height, width))
+            if min(height, width) < 1:
+                raise ValueError(
+                    f"LeNet with padding={padding} leaves no pixel of {tuple(input_shape)}; "
+                    "use padding=2 or MLP."
+                )
+        self.features = nn.Sequential(*layers)
+        self.head = MLP((channels, height, width), num_classes, hidden=hidden)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
