@@ -1,3 +1,5 @@
 """Real messages: trained tensors as bytes that somebody else can read back."""
 
-__all__: list[str] = []
+from ibsuite.coding.weights import WeightStream, decode_weights, encode_weights, stream_length, weight_bits
+
+__all__ = ["WeightStream", "decode_weights", "encode_weights", "stream_length", "weight_bits"]
