@@ -59,15 +59,15 @@ def _fit(args: list[str] | None) -> int:
     return 0 if finished else 1
 
 
-def _show_plan(ahead: "Estimate", run: Path) -> None:
+def _show_plan(estimate: "Estimate", run: Path) -> None:
     """Print what a run would do."""
-    print(f"{'block':>6}{'trained on':>12}{'prices':>18}{'steps':>8}")
-    for t in ahead.trainings:
-        prices = f"{t.prefix + 1}-{t.stop}" if t.stop > t.prefix else "the final model"
-        print(f"{t.block:>6}{t.prefix:>12}{prices:>18}{t.steps:>8}")
-    steps = sum(t.steps for t in ahead.trainings)
-    minutes, megabytes = ahead.seconds / 60, ahead.disk_bytes / 1e6
-    print(f"{steps} steps of a network with {ahead.parameters} parameters: about {minutes:.1f} minutes")
+    rows = estimate.ahead.rows
+    print(f"{'training':<14}{'on labels':>10}   {'prices':<24}{'steps':>8}")
+    for name, labels, prices, steps in rows:
+        print(f"{name:<14}{labels:>10}   {prices:<24}{steps:>8}")
+    steps = sum(steps for *_, steps in rows)
+    minutes, megabytes = estimate.seconds / 60, estimate.disk_bytes / 1e6
+    print(f"{steps} steps of a network with {estimate.parameters} parameters: about {minutes:.1f} minutes")
     print(f"on this CPU, and {megabytes:.1f} MB in {run}; nothing has been trained or written")
 
 

@@ -82,17 +82,6 @@ class Status(NamedTuple):
 
 
 @runtime_checkable
-class Coding(Protocol):
-    """A code that is being measured by a fit."""
-
-    finished: bool
-    """Whether everything has been priced."""
-
-    def status(self) -> Status:
-        """Where the run is."""
-
-
-@runtime_checkable
 class LabelledInputs(Protocol):
     """Inputs that can be priced, and their labels."""
 
@@ -134,6 +123,31 @@ class LabelSequence(LabelledInputs, Protocol):
         """The test split, read from disk at this call; None where there is none."""
 
 
+class Ahead(NamedTuple):
+    """What a run would do."""
+
+    rows: list[tuple[str, int, str, int]]
+    """Of each training: its name, the labels it learns from, what it prices, its optimiser steps."""
+    priced: int
+    """Labels to be priced, counted as often as a network looks at them for it."""
+    predictors: int
+    """Probabilities that are kept of each label."""
+
+
+@runtime_checkable
+class Coding(Protocol):
+    """A code that is being measured by a fit."""
+
+    finished: bool
+    """Whether everything has been priced."""
+
+    def status(self) -> Status:
+        """Where the run is."""
+
+    def ahead(self, sequence: LabelSequence) -> Ahead:
+        """What a run on this sequence would do."""
+
+
 @runtime_checkable
 class Classifier(Protocol):
     """A method whose networks give logits, and which can be trained again from the start."""
@@ -154,6 +168,14 @@ class QuantisedMethod(Protocol):
 
     def quantised(self) -> Message:
         """All that the receiver needs to rebuild the trained tensors."""
+
+
+@runtime_checkable
+class Coordinates(Protocol):
+    """A method that trains coordinates in a random subspace, and nothing else."""
+
+    dimension: int
+    """How many there are."""
 
 
 @runtime_checkable

@@ -28,6 +28,8 @@ CHECKPOINTS = "checkpoints"
 LAST = "checkpoints/last.ckpt"
 FINAL = "checkpoints/final.ckpt"
 FIGURES = "figures"
+MESSAGE = "message"
+WEIGHTS = "message/weights.bin"
 
 CODES = (
     "uniform",
@@ -61,6 +63,8 @@ class Codelength:
     """What other readings of the run would give; never a headline."""
     parts: list[dict[str, Any]] = field(default_factory=list)
     """start, stop, bits, ... of each block; together they cover every label once."""
+    standard_error_bits: float | None = None
+    """Monte-Carlo standard error of the total, where it is an average over draws."""
     measured_bits: int | None = None
     """8 x bytes of the real message, where one was written."""
     manifest_bits: int | None = None
@@ -139,13 +143,27 @@ def read_codelength(run: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as a table with a header."""
+    """Write rows as a table with a header; what a row does not have stays empty."""
     rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+        table = csv.DictWriter(file, fieldnames=columns)
         table.writeheader()
         table.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """Read a table back; numbers as floats."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return float(text)
+        except ValueError:
+            return text or None
+
+    with path.open(newline="") as file:
+        return [{key: parsed(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
 
 def provenance() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.progress import CodingProgress
 from ibsuite.callbacks.training_curve import TrainingCurve
+from ibsuite.callbacks.variational import VariationalCode
 
 __all__ = [
     "CodingProgress",
@@ -13,4 +14,5 @@ __all__ = [
     "SaveStretch",
     "StopWhenNotFinite",
     "TrainingCurve",
+    "VariationalCode",
 ]

@@ -1,13 +1,15 @@
 """Saving a run so that it can be gone on with."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from ibsuite import record
-from ibsuite.interface import Coding
+from ibsuite.interface import Coding, Refusal
 
 
 class SaveStretch(Checkpoint):
@@ -47,3 +49,13 @@ class SaveStretch(Checkpoint):
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             temporary.replace(path)
+
+
+def check_resumable(state: Mapping[str, Any], identity: list[str], finished: bool) -> None:
+    """Refuse a checkpoint of another run, of a finished one, or of one inside a stretch."""
+    if state["identity"] != identity:
+        raise Refusal("the checkpoint belongs to other settings or data; start anew with --overwrite")
+    if finished:
+        raise Refusal("the checkpoint is of a finished run; there is nothing to go on with")
+    if state["stretch_steps"]:
+        raise Refusal("the checkpoint was taken between two stops; go on with --ckpt_path=last")

@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import lightning.pytorch as L
 import torch
 
-from ibsuite.callbacks.plan import Training
-from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating
-from ibsuite.interface import Classifier, LabelSequence, Stretch
+from ibsuite.interface import Ahead, Classifier, Coding, LabelSequence, Stretch
 
 TRIAL_STEPS = 5
 
@@ -17,7 +15,7 @@ TRIAL_STEPS = 5
 class Estimate(NamedTuple):
     """What lies ahead of a run."""
 
-    trainings: list[Training]
+    ahead: Ahead
     seconds: float
     """On this machine's CPU, one process, without start-up."""
     disk_bytes: int
@@ -25,7 +23,7 @@ class Estimate(NamedTuple):
     parameters: int
 
 
-def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
+def estimate(module: Any, sequence: Any, code: Coding) -> Estimate:
     """Plan a run, and time a few optimiser steps and one pricing batch on the CPU."""
     assert isinstance(module, L.LightningModule)
     assert isinstance(module, Classifier)
@@ -33,17 +31,14 @@ def estimate(module: Any, sequence: Any, code: PrequentialCode) -> Estimate:
     assert isinstance(sequence, L.LightningDataModule)
     sequence.prepare_data()
     sequence.setup("fit")
-    trainings = code.plan(sequence)
+    ahead = code.ahead(sequence)
     sequence.stretch = Stretch(torch.arange(sequence.num_labels), TRIAL_STEPS, 0)
     step_seconds = _training_step_seconds(module, sequence)
-    price_seconds = _pricing_seconds(module, sequence) * (code.views + 1)
-    steps = sum(training.steps for training in trainings)
-    priced = sum((t.stop - t.prefix) * len(t.stops) for t in trainings)
-    priced += sum(sequence.num_labels for t in trainings if t.stop == t.prefix)
+    seconds = sum(steps for *_, steps in ahead.rows) * step_seconds
+    seconds += ahead.priced * _pricing_seconds(module, sequence)
     parameters = sum(p.numel() for p in module.parameters())
-    predictors = len(code.stops) * len(code.temperatures) + 2
-    disk = 4 * parameters * 3 + sequence.num_labels * (4 * predictors + 8)
-    return Estimate(trainings, steps * step_seconds + priced * price_seconds, disk, parameters)
+    disk = 4 * parameters * 3 + sequence.num_labels * (4 * ahead.predictors + 8)
+    return Estimate(ahead, seconds, disk, parameters)
 
 
 def _training_step_seconds(module: L.LightningModule, data: L.LightningDataModule) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ibsuite.interface import Refusal
+from ibsuite.interface import Ahead, Refusal
 
 MAX_STRETCH = 250
 """Steps after which a training may be saved, whether or not anything is priced there."""
@@ -89,6 +89,17 @@ def plan_trainings(
         stop = prefix if last else ends[block]
         trainings += [Training(block, prefix, stop, steps, cuts, priced, m) for m in range(members)]
     return trainings
+
+
+def what_is_ahead(trainings: Sequence[Training], views: int, predictors: int) -> Ahead:
+    """What a plan means: what each training prices, and how many labels a network looks at for it."""
+    rows, priced = [], 0
+    for t in trainings:
+        block = t.stop > t.prefix
+        prices = f"labels {t.prefix + 1} to {t.stop}" if block else "everything again"
+        rows.append((f"block {t.block}" if block else "final model", t.prefix, prices, t.steps))
+        priced += (t.stop - t.prefix) * len(t.stops) if block else t.stop
+    return Ahead(rows, priced * (views + 1), predictors)
 
 
 def _ceil(value: float) -> int:

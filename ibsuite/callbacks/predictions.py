@@ -193,6 +193,28 @@ class Predictions:
             }
         return compared
 
+    def fields(self) -> dict[str, Any]:
+        """What the run has found, for ``write_result``; every predictor so that runs can be mixed later."""
+        first = np.full((len(self.names), self.first), -np.log2(self.num_classes))
+        labels = {
+            "log2_probs": np.concatenate([first, self.log2_probs], axis=1),
+            "names": self.names,
+            "mixture_log2_probs": np.concatenate([first[0], self.mixture().log2_probs]),
+            "block_starts": [row["start"] for row in self.rows],
+            "model_sha256": self.model_hashes,
+        }
+        given = self.final_label_bits
+        return {
+            "code": "prequential" if self.mixture_name is None else "self_switch",
+            "charges": self.charges,
+            "compared": self.compared(),
+            "parts": self.rows,
+            "curve": self.rows,
+            "labels": labels,
+            "model_information_bits": None if given is None else self.total_bits - given,
+            "test": self.test,
+        }
+
     # Rows of curve.csv
 
     def _first_row(self) -> dict[str, Any]:

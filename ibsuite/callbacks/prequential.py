@@ -14,15 +14,16 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ibsuite.callbacks.averaging import WeightAverage
+from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.no_peeking import refuse_peeking
-from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings
+from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, what_is_ahead
 from ibsuite.callbacks.predictions import Predictions
 from ibsuite.callbacks.pricing import price, share_buffers
 from ibsuite.callbacks.result import provenance, write_result
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.stop_rule import StopRule
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
-from ibsuite.interface import Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
+from ibsuite.interface import Ahead, Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
 from ibsuite.seeds import derive_seed
 
 
@@ -147,6 +148,11 @@ class PrequentialCode(L.Callback):
             ends, self.length, sequence.batch_size, self.stops, self.final_model, self.members
         )
 
+    def ahead(self, sequence: LabelSequence) -> Ahead:
+        """What a run would do."""
+        predictors = len(self.stops) * len(self.temperatures) + 2
+        return what_is_ahead(self.plan(sequence), self.views, predictors)
+
     def status(self) -> Status:
         """Where the run is, for the progress bar."""
         training = self._now
@@ -264,8 +270,8 @@ class PrequentialCode(L.Callback):
                 "devices": float(trainer.world_size),
             }
             if trainer.is_global_zero:
-                folder = Path(trainer.default_root_dir)
-                write_result(folder, self.predictions, cost, self.seed, self.provenance)
+                folder, fields = Path(trainer.default_root_dir), self.predictions.fields()
+                write_result(folder, self.sequence, **fields, cost=cost, seed=self.seed, **self.provenance)
 
     # What happens at a stop and at the end of a training
 
@@ -360,12 +366,7 @@ class PrequentialCode(L.Callback):
         Raises:
             Refusal: it was taken of another run, of a finished one, or inside a stretch.
         """
-        if state_dict["identity"] != self._identity():
-            raise Refusal("the checkpoint belongs to other settings or data; start anew with --overwrite")
-        if state_dict["training"] >= len(self.trainings):
-            raise Refusal("the checkpoint is of a finished run; there is nothing to go on with")
-        if state_dict["stretch_steps"]:
-            raise Refusal("the checkpoint was taken between two stops; go on with --ckpt_path=last")
+        check_resumable(state_dict, self._identity(), state_dict["training"] >= len(self.trainings))
         self.training, self.stretch = state_dict["training"], state_dict["stretch"]
         self.steps_done, self.samples_seen = state_dict["steps_done"], state_dict["samples_seen"]
         self.seconds_before = state_dict["seconds"]

@@ -1,7 +1,8 @@
-"""Writing what a prequential run found into its folder."""
+"""Writing what a run found into its folder."""
 
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import torch
 
 from ibsuite import record
-from ibsuite.callbacks.predictions import Predictions
 from ibsuite.codes import class_frequency_bits, empirical_entropy_bits, uniform_bits
+from ibsuite.interface import LabelSequence
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -26,51 +27,46 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def write_result(
-    run: Path, predictions: Predictions, cost: dict[str, float], seed: int, provenance: dict[str, Any]
+    run: Path,
+    sequence: LabelSequence,
+    *,
+    labels: Mapping[str, Any],
+    curve: Sequence[Mapping[str, Any]],
+    cost: Mapping[str, float],
+    **found: Any,
 ) -> None:
-    """Write ``labels.npz``, ``curve.csv`` and, last, ``codelength.json``."""
-    sequence, n = predictions.sequence, predictions.sequence.num_labels
-    _write_labels(run / record.LABELS, predictions)
-    record.write_csv(run / record.CURVE, predictions.rows)
+    """Write ``labels.npz``, ``curve.csv`` and, last, ``codelength.json``.
+
+    Args:
+        run: the run folder.
+        sequence: the labels that were sent.
+        labels: arrays of ``labels.npz`` beside the order; ``log2_probs`` is (predictors, n), bits.
+        curve: rows of ``curve.csv``.
+        cost: seconds, optimiser_steps, samples_seen, devices.
+        **found: other fields of ``record.Codelength``.
+    """
+    n, classes, known = sequence.num_labels, sequence.num_classes, sequence.labels
+    arrays: dict[str, Any] = {name: np.asarray(values) for name, values in labels.items()}
+    arrays["log2_probs"] = arrays["log2_probs"].astype(np.float32)
+    np.savez_compressed(run / record.LABELS, order=sequence.order.numpy(), **arrays)
+    if curve:
+        record.write_csv(run / record.CURVE, curve)
     result = record.Codelength(
-        code="prequential" if predictions.mixture_name is None else "self_switch",
         data={
             "name": sequence.name,
             "num_labels": n,
-            "num_classes": sequence.num_classes,
+            "num_classes": classes,
             "order_seed": sequence.order_seed,
             "order_sha256": sequence.order_sha256,
             "labels_sha256": sequence.labels_sha256,
         },
-        uniform_bits=uniform_bits(n, sequence.num_classes),
-        class_frequency_bits=class_frequency_bits(sequence.labels, sequence.num_classes),
-        empirical_entropy_bits=empirical_entropy_bits(sequence.labels, sequence.num_classes),
-        charges=predictions.charges,
-        compared=predictions.compared(),
-        parts=predictions.rows,
-        test=predictions.test,
+        uniform_bits=uniform_bits(n, classes),
+        class_frequency_bits=class_frequency_bits(known, classes),
+        empirical_entropy_bits=empirical_entropy_bits(known, classes),
         cost={**cost, "peak_memory_bytes": _peak_memory_bytes()},
-        seed=seed,
-        **provenance,
+        **found,
     )
-    if predictions.final_label_bits is not None:
-        result.model_information_bits = result.total_bits - predictions.final_label_bits
     record.write_codelength(run, result)
-
-
-def _write_labels(path: Path, predictions: Predictions) -> None:
-    """Every predictor's log2-probability of every label, so that runs can be mixed later."""
-    first = np.full((len(predictions.names), predictions.first), -np.log2(predictions.num_classes))
-    mixed = np.concatenate([first[0], predictions.mixture().log2_probs])
-    np.savez_compressed(
-        path,
-        log2_probs=np.concatenate([first, predictions.log2_probs], axis=1).astype(np.float32),
-        names=np.array(predictions.names),
-        mixture_log2_probs=mixed,
-        order=predictions.sequence.order.numpy(),
-        block_starts=np.array([row["start"] for row in predictions.rows]),
-        model_sha256=np.array(predictions.model_hashes),
-    )
 
 
 def _peak_memory_bytes() -> float:

@@ -1,5 +1,6 @@
-"""Figures from plain arrays: no trainer, no run folder, no global plotting state."""
+"""Figures from plain arrays; matplotlib is imported when one is drawn."""
 
+from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
 
-__all__ = ["prequential_figure"]
+__all__ = ["offline_figure", "prequential_figure"]

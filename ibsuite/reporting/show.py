@@ -47,5 +47,15 @@ def draw_runs(runs: Sequence[Run], path: Path) -> Path:
 
 
 def draw_run(run: Path) -> Path:
-    """Write the four panels of the finished run in this folder to its ``figures/prequential.png``."""
-    return draw_runs([load_run(run)], run / record.FIGURES / "prequential.png")
+    """Write the figure of the finished run in this folder, named after its code, to its ``figures/``."""
+    loaded = load_run(run)
+    found = loaded.document
+    if "cumulative_bits" in (found["parts"] or [{}])[0]:
+        return draw_runs([loaded], run / record.FIGURES / "prequential.png")
+    from ibsuite.figures import offline_figure
+
+    path = run / record.FIGURES / f"{found['code']}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    curve = record.read_csv(run / record.CURVE) if (run / record.CURVE).is_file() else []
+    offline_figure(found["charges"], curve, found["uniform_bits"]).savefig(path, dpi=200)
+    return path

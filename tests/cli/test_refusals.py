@@ -85,7 +85,7 @@ def test_a_finished_run_is_not_done_again_unless_asked(
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--dry_run", f"--out={tmp_path}", "--logger=null"]) == 0
     said = capsys.readouterr().out
-    assert "the final model" in said
+    assert "final model" in said
     assert "minutes" in said
     assert "MB" in said
     assert not list(tmp_path.iterdir()) or not list(tmp_path.rglob("*.json"))

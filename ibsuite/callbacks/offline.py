@@ -1,0 +1,302 @@
+"""Codes whose model is trained once, on all labels, and then described to the receiver."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from ibsuite import record
+from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.no_peeking import refuse_peeking
+from ibsuite.callbacks.plan import TrainingLength
+from ibsuite.callbacks.pricing import price, share_buffers
+from ibsuite.callbacks.result import provenance, write_result
+from ibsuite.callbacks.retrain import Start
+from ibsuite.codes import codelength_bits, log2_probabilities
+from ibsuite.interface import Ahead, Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
+from ibsuite.seeds import derive_seed
+
+SHORTEST_STRETCH = 250
+"""Steps: a stretch is a whole number of passes over the labels, and at least about so long."""
+
+
+@dataclass
+class Description:
+    """A model and the labels under it, as they are sent."""
+
+    charges: dict[str, float]
+    """Named parts of the total but ``choices``; ``labels`` among them."""
+    log2_probs: Tensor
+    """Log2-probability of every label, (draws, n): one draw unless the model is a distribution."""
+    accuracy: float
+    """Share of the labels that the model predicts."""
+    alternatives: int = 1
+    """Descriptions of these labels that this one was chosen from; log2 of it is charged."""
+    compared: dict[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
+    """Divides the logits; one of the alternatives."""
+    standard_error_bits: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of ``curve.csv``."""
+    weights: bytes | None = None
+    """The file of the model, where there is one."""
+
+
+class OfflineCode(L.Callback, ABC):
+    """The method is trained on all labels; then model and labels are described together, in bits.
+
+    What a subclass adds is ``describe``: what of the trained method is sent, and what the labels cost
+    under just that. The test split is read afterwards, once.
+    """
+
+    code: str
+
+    def __init__(
+        self,
+        epochs: float,
+        min_steps: int,
+        max_steps: int,
+        views: int,
+        settings_compared: int,
+        seed: int,
+    ) -> None:
+        if views < 0:
+            raise Refusal(f"code.views must be at least 0, got {views}")
+        if settings_compared < 1:
+            raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
+        self.length = TrainingLength(epochs, min_steps, max_steps)
+        self.views, self.settings_compared, self.seed = views, settings_compared, seed
+        self.stages: list[tuple[str, int]] = []
+        self.stage, self.steps_done = 0, 0
+        self.samples_seen, self.seconds_before, self.stretch_steps = 0, 0.0, 0
+        self.curve: list[dict[str, Any]] = []
+
+    # What a code adds
+
+    @abstractmethod
+    def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
+        """Describe the trained method and the labels; leave the method as it was described."""
+
+    def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
+        """The stages of training: their names and optimiser steps."""
+        return [("training", self.length.steps(sequence.num_labels, sequence.batch_size))]
+
+    def begin_stage(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Begin the present stage; the first one begins from a reproducible initialisation."""
+        Start().begin(trainer, module, self.stages[self.stage][1], (self.seed, self.stage, 0))
+
+    def watch(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Called after each stretch that does not end the training."""
+
+    def test_figures(
+        self, trainer: L.Trainer, module: L.LightningModule, test: LabelledInputs, temperature: float
+    ) -> dict[str, float]:
+        """Figures on the test split: accuracy and bits."""
+        logits = self.price(trainer, module, test)
+        bits = codelength_bits(logits, test.labels, temperature)
+        return {"accuracy": accuracy(logits, test.labels), "nll_bits": bits}
+
+    def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
+        """Refuse a method that this code cannot describe; in one sentence, before anything is trained."""
+
+    # Where the run is
+
+    def ahead(self, sequence: LabelSequence) -> Ahead:
+        """What a run would do."""
+        n = sequence.num_labels
+        rows = [(name, n, "everything" if i == 0 else "the same again", steps)
+                for i, (name, steps) in enumerate(self.plan(sequence))]  # fmt: skip
+        return Ahead(rows, priced=n * (self.views + 1), predictors=1)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage has been done."""
+        return 0 < len(self.stages) == self.stage
+
+    def status(self) -> Status:
+        """Where the run is, for the progress bar."""
+        before = sum(steps for _, steps in self.stages[: self.stage])
+        name = self.stages[min(self.stage, len(self.stages) - 1)][0]
+        text = f"{name} · {self.sequence.num_labels} labels"
+        if self.curve:
+            text += "".join(f" · {key} {self.curve[-1][key]:.4g}" for key in self.shown)
+        return Status(before + self.steps_done, sum(steps for _, steps in self.stages), text)
+
+    shown: Sequence[str] = ()
+    """Columns of the curve that the progress bar shows."""
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, interruptions left out."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def log(self, trainer: L.Trainer, row: Mapping[str, float]) -> None:
+        """Hand a row to every logger."""
+        for logger in trainer.loggers:
+            logger.log_metrics(dict(row), step=trainer.global_step)
+
+    def price(self, trainer: L.Trainer, module: L.LightningModule, data: LabelledInputs) -> Tensor:
+        """Logits of everything in ``data``, (n, K), on the CPU."""
+        assert isinstance(module, Classifier)
+        return price(trainer, module, data, torch.arange(data.num_labels), self.views)
+
+    # Lightning's hooks
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check that method and data can be coded, and plan the run."""
+        if stage != "fit":
+            return
+        sequence = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
+            raise Refusal(f"{type(self).__name__} needs a method that classifies and labelled data")
+        self.check(pl_module, sequence)
+        if self.views:
+            sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
+        missing = set(range(sequence.num_classes)) - set(sequence.labels.unique().tolist())
+        if missing:
+            rank_zero_warn(
+                f"class {min(missing)} does not occur among the labels; the code keeps a place for it"
+            )
+        self.sequence, self.stages = sequence, self.plan(sequence)
+        self.provenance = provenance(trainer.strategy.root_device)
+        pl_module.training_steps = self.stages[0][1]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Point the data at the first stretch, or at the one where a resumed run goes on."""
+        self.began = time.monotonic()
+        pl_module.training_steps = self.stages[self.stage][1]  # type: ignore[assignment]
+        self.sequence.stretch = self._next_stretch()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse whatever watches a priced quantity, as everywhere."""
+        refuse_peeking(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin a stage, and seed the stretch."""
+        self.stretch_steps = 0
+        if self.steps_done == 0:
+            self.begin_stage(trainer, pl_module)
+        torch.manual_seed(derive_seed(*self._key, trainer.global_rank))
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the step."""
+        self.stretch_steps += 1
+        self.samples_seen += self.sequence.batch_size
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Move on; after the last stretch describe what has been learnt."""
+        if self.stretch_steps < self._next_stretch().steps:
+            return  # something has stopped the run in the middle: the stretch is done again on resuming
+        self.steps_done, self.stretch_steps = self.steps_done + self.stretch_steps, 0
+        if self.steps_done < self.stages[self.stage][1]:
+            self.watch(trainer, pl_module)
+        else:
+            self.stage, self.steps_done = self.stage + 1, 0
+        if self.finished:
+            share_buffers(trainer, pl_module)
+            self._finish(trainer, pl_module)
+            trainer.should_stop = True
+        else:
+            self.sequence.stretch = self._next_stretch()
+
+    def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        described = self.describe(trainer, module)
+        choices = math.log2(self.settings_compared) + math.log2(described.alternatives)
+        if choices:
+            described.charges["choices"] = choices
+            described.compared = {name: bits + choices for name, bits in described.compared.items()}
+        try:
+            split = self.sequence.test_split()
+            given = described.temperature
+            test = None if split is None else self.test_figures(trainer, module, split, given)
+        except Refusal as error:  # everything has been priced: that is not to be lost
+            rank_zero_warn(f"no test figures: {error}")
+            test = None
+        total = math.fsum(described.charges.values())
+        self.log(trainer, {"code/total_bits": total})
+        cost = {
+            "seconds": self.seconds,
+            "optimiser_steps": float(trainer.global_step),
+            "samples_seen": float(self.samples_seen),
+            "devices": float(trainer.world_size),
+        }
+        if not trainer.is_global_zero:
+            return
+        run, n = Path(trainer.default_root_dir), self.sequence.num_labels
+        label_bits = described.charges["labels"]
+        part = {"start": 0, "stop": n, "bits": label_bits, "bits_per_label": label_bits / n,
+                "accuracy": described.accuracy, "steps": sum(steps for _, steps in self.stages)}  # fmt: skip
+        if described.weights is not None:
+            (run / record.MESSAGE).mkdir(parents=True, exist_ok=True)
+            (run / record.WEIGHTS).write_bytes(described.weights)
+        write_result(
+            run,
+            self.sequence,
+            code=self.code,
+            charges=described.charges,
+            compared=described.compared,
+            parts=[part],
+            curve=[*self.curve, *described.curve],
+            labels={"log2_probs": described.log2_probs.numpy(), "names": [self.code]},
+            model_information_bits=total - label_bits,
+            standard_error_bits=described.standard_error_bits,
+            test=test,
+            cost=cost,
+            seed=self.seed,
+            **self.provenance,
+        )
+
+    # Stretches and resuming
+
+    @property
+    def _key(self) -> tuple[int, ...]:
+        return (self.seed, self.stage, 0, 1 + self.steps_done)
+
+    def _next_stretch(self) -> Stretch:
+        steps = self.stages[self.stage][1]
+        one_pass = max(1, round(self.sequence.num_labels / self.sequence.batch_size))
+        usual = one_pass * max(1, round(SHORTEST_STRETCH / one_pass))
+        rows = torch.arange(self.sequence.num_labels)
+        return Stretch(rows, min(usual, steps - self.steps_done), derive_seed(*self._key))
+
+    def _identity(self) -> list[str]:
+        data = (self.sequence.order_sha256, self.sequence.labels_sha256)
+        return [type(self).__name__, str(self.seed), *data, str(self.stages)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is."""
+        return {
+            "identity": self._identity(),
+            "stretch_steps": self.stretch_steps,
+            "stage": self.stage,
+            "steps_done": self.steps_done,
+            "samples_seen": self.samples_seen,
+            "seconds": self.seconds,
+            "curve": self.curve,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken.
+
+        Raises:
+            Refusal: it was taken of another run, of a finished one, or inside a stretch.
+        """
+        check_resumable(state_dict, self._identity(), state_dict["stage"] >= len(self.stages))
+        self.stage, self.steps_done = state_dict["stage"], state_dict["steps_done"]
+        self.samples_seen, self.seconds_before = state_dict["samples_seen"], state_dict["seconds"]
+        self.curve = state_dict["curve"]
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of the labels that are the most probable class, (n, K) and (n,)."""
+    return float((log2_probabilities(logits).argmax(1) == labels).double().mean())
