@@ -2,17 +2,23 @@
 
 from ibsuite.callbacks.checkpoint import SaveStretch
 from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
+from ibsuite.callbacks.network_compression import NetworkCompressionCode
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.progress import CodingProgress
+from ibsuite.callbacks.subspace import SubspaceCode
 from ibsuite.callbacks.training_curve import TrainingCurve
+from ibsuite.callbacks.two_part import TwoPartCode
 from ibsuite.callbacks.variational import VariationalCode
 
 __all__ = [
     "CodingProgress",
+    "NetworkCompressionCode",
     "NotFinite",
     "PrequentialCode",
     "SaveStretch",
     "StopWhenNotFinite",
+    "SubspaceCode",
     "TrainingCurve",
+    "TwoPartCode",
     "VariationalCode",
 ]

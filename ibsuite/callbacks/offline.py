@@ -138,7 +138,7 @@ class OfflineCode(L.Callback, ABC):
         """Since the run began, interruptions left out."""
         return self.seconds_before + time.monotonic() - self.began
 
-    def log(self, trainer: L.Trainer, row: Mapping[str, float]) -> None:
+    def tell_loggers(self, trainer: L.Trainer, row: Mapping[str, float]) -> None:
         """Hand a row to every logger."""
         for logger in trainer.loggers:
             logger.log_metrics(dict(row), step=trainer.global_step)
@@ -223,7 +223,7 @@ class OfflineCode(L.Callback, ABC):
             rank_zero_warn(f"no test figures: {error}")
             test = None
         total = math.fsum(described.charges.values())
-        self.log(trainer, {"code/total_bits": total})
+        self.tell_loggers(trainer, {"code/total_bits": total})
         cost = {
             "seconds": self.seconds,
             "optimiser_steps": float(trainer.global_step),

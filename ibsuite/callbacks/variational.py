@@ -85,7 +85,7 @@ class VariationalCode(OfflineCode):
             return
         self.curve.append(self._row(trainer, module))
         row = {f"code/{key}": value for key, value in self.curve[-1].items() if key != "epoch"}
-        self.log(trainer, {"epoch": self.curve[-1]["epoch"], **row})
+        self.tell_loggers(trainer, {"epoch": self.curve[-1]["epoch"], **row})
 
     def _row(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         assert isinstance(module, WeightPosterior)

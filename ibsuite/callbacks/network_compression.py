@@ -1,0 +1,191 @@
+"""Network compression as a two-part code: prune, quantise, entropy-code, then the labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from ibsuite.callbacks.messages import Sent, check_temperatures, describe_shortest, sent_tensors
+from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.callbacks.straight_through import StraightThrough
+from ibsuite.compression import prune, quantise_kmeans, quantise_uniform
+from ibsuite.interface import LabelSequence, Message, Quantised, Refusal
+
+FINE_STEP = 0.125
+"""Step of the grid of biases and of scales and shifts, in standard deviations of the tensor."""
+
+
+class NetworkCompressionCode(OfflineCode):
+    """Codelength of a pruned and quantised network as a file, and of the labels under just that network.
+
+    After an ordinary training the smallest weights are pruned, each tensor is quantised with a grid
+    or a codebook of its own, and the integers are entropy-coded. Of all rates given (sparsity x step
+    or levels x temperature) the one with the shortest *total* counts, and log2 of their number is
+    charged. With fine-tuning the rate is chosen first; then weights and codebooks are trained on.
+
+    Source: Blier & Ollivier 2018, section 3.1, after Han et al. 2015; with the labels, which their
+    table leaves out.
+
+    Args:
+        sparsities: shares of the weights that are pruned, the smallest over the whole network.
+        steps: of a uniform grid, in standard deviations of the weights that are left in a tensor.
+        levels: entries of a k-means codebook, zero among them; an alternative to ``steps``.
+        finetune_epochs: passes over the labels after quantising; 0: none.
+        finetune_rate: learning rate of the fine-tuning, as a share of the training's.
+        temperatures: the logits are divided by one of these.
+        epochs: passes over the labels.
+        min_steps: optimiser steps, at least.
+        max_steps: optimiser steps, at most.
+        views: augmented views (``data.view_augment``) of each input over which the logits are
+            averaged, beside the input itself; 0: none.
+        settings_compared: how many settings were tried on these labels before this run was chosen;
+            log2 of it is charged.
+        seed: of initialisation, shuffling and augmentation; taken from ``seed_everything``.
+
+    Logs, at the end:
+
+    | key | meaning |
+    |---|---|
+    | code/total_bits | network, labels and choices |
+    """
+
+    code = "network_compression"
+    coarse_dimensions = 2
+    """Tensors with fewer dimensions are quantised finely, whatever the rate."""
+
+    def __init__(
+        self,
+        sparsities: Sequence[float] = (0.0, 0.5, 0.8, 0.9),
+        steps: Sequence[float] = (0.25, 0.5, 1.0),
+        levels: Sequence[int] = (),
+        finetune_epochs: float = 0.0,
+        finetune_rate: float = 0.1,
+        temperatures: Sequence[float] = (1.0,),
+        epochs: float = 20.0,
+        min_steps: int = 200,
+        max_steps: int = 100_000,
+        views: int = 0,
+        settings_compared: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(epochs, min_steps, max_steps, views, settings_compared, seed)
+        if not sparsities or not all(0 <= s < 1 for s in sparsities):
+            raise Refusal(f"code.sparsities must lie in [0, 1), got {list(sparsities)}")
+        if not (steps or levels) or not all(s > 0 for s in steps):
+            raise Refusal(f"code.steps must be positive, or code.levels given; got {list(steps)}")
+        if any(count < 2 for count in levels):
+            raise Refusal(f"a codebook needs at least two entries; code.levels is {list(levels)}")
+        if finetune_epochs < 0 or finetune_rate <= 0:
+            raise Refusal(
+                f"code.finetune_epochs must be at least 0 and code.finetune_rate positive, "
+                f"got {finetune_epochs} and {finetune_rate}"
+            )
+        self.sparsities, self.steps, self.levels = list(sparsities), list(steps), list(levels)
+        self.finetune_epochs, self.finetune_rate = finetune_epochs, finetune_rate
+        self.temperatures = check_temperatures(temperatures)
+        self.rate: dict[str, Any] = {}  # the one that is fine-tuned
+        self.quantiser: StraightThrough | None = None
+
+    def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
+        """Training, and fine-tuning where it is asked for."""
+        stages = super().plan(sequence)
+        if self.finetune_epochs:
+            passes = self.finetune_epochs * sequence.num_labels / sequence.batch_size
+            stages.append(("fine-tuning", min(max(round(passes), 1), self.length.max_steps)))
+        return stages
+
+    # Rates
+
+    def rates(self) -> list[dict[str, Any]]:
+        """Every setting that is tried."""
+        kinds: list[tuple[str, float]] = [("step", s) for s in self.steps]
+        kinds += [("levels", count) for count in self.levels]
+        return [
+            {"sparsity": s, "quantiser": kind, "rate": rate} for s in self.sparsities for kind, rate in kinds
+        ]
+
+    def message(self, trained: Sent, rate: dict[str, Any]) -> Message:
+        """The trained tensors pruned and quantised at a rate; buffers in float16."""
+        weights = {name: value for name, value in trained.items() if name not in trained.buffers}
+        buffers = {name: trained[name].half() for name in trained.buffers}
+        pruned = prune(weights, rate["sparsity"]) if rate["sparsity"] else weights
+        return {name: self._quantise(value, rate) for name, value in pruned.items()} | buffers
+
+    def _quantise(self, tensor: Tensor, rate: dict[str, Any]) -> Quantised:
+        left = tensor[tensor != 0]
+        spread = float(left.std(correction=0)) if len(left) > 1 else 0.0
+        spread = spread or float(tensor.abs().max()) or 1.0  # all alike: one step away from zero
+        if tensor.ndim < self.coarse_dimensions:
+            return quantise_uniform(tensor, FINE_STEP * spread)
+        if rate["quantiser"] == "levels":
+            return quantise_kmeans(tensor, int(rate["rate"]))
+        return quantise_uniform(tensor, rate["rate"] * spread)
+
+    def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
+        """The shortest rate, or the fine-tuned network at the rate that was chosen before."""
+        if self.quantiser is None:
+            return self._shortest(trainer, module)
+        trained = sent_tensors(module)
+        self.quantiser.coarsen(module)
+        message = {name: trained[name].half() for name in trained} | self.quantiser.quantised
+        described = describe_shortest(
+            self, trainer, module, [(self.rate, message)], trained.buffers, self.temperatures
+        )
+        described.alternatives *= len(self.rates())
+        return described
+
+    def _shortest(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
+        trained = sent_tensors(module)
+        messages = ((rate, self.message(trained, rate)) for rate in self.rates())
+        return describe_shortest(self, trainer, module, messages, trained.buffers, self.temperatures)
+
+    # Fine-tuning
+
+    def begin_stage(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Begin the training; or choose the rate, and begin the fine-tuning from the trained network."""
+        if self.stage == 0:
+            super().begin_stage(trainer, module)
+            return
+        trained = {name: value.clone() for name, value in module.state_dict().items()}
+        found = self._shortest(trainer, module)
+        module.load_state_dict(trained)
+        self.curve = found.curve
+        best = min(found.curve, key=lambda row: row["total_bits"])
+        self.rate = {key: best[key] for key in ("sparsity", "quantiser", "rate")}
+        self.quantiser = StraightThrough(self.message(sent_tensors(module), self.rate))
+        module.training_steps = self.stages[1][1]  # type: ignore[assignment]
+        trainer.strategy.setup_optimizers(trainer)
+        for configured in trainer.lr_scheduler_configs:
+            scheduler = configured.scheduler
+            scheduler.base_lrs = [lr * self.finetune_rate for lr in scheduler.base_lrs]
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] *= self.finetune_rate
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Compute with quantised weights while fine-tuning."""
+        if self.quantiser is not None:
+            self.quantiser.coarsen(pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Move the weights behind the quantised ones."""
+        if self.quantiser is not None:
+            self.quantiser.restore(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is, and what is being fine-tuned."""
+        quantised = self.quantiser.state_dict() if self.quantiser else None
+        return {**super().state_dict(), "rate": self.rate, "quantised": quantised}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        super().load_state_dict(state_dict)
+        self.rate = state_dict["rate"]
+        if state_dict["quantised"] is not None:
+            self.quantiser = StraightThrough({})
+            self.quantiser.load_state_dict(state_dict["quantised"])

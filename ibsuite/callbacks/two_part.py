@@ -1,0 +1,90 @@
+"""Two-part coding: the weights in a stated format, then the labels given them."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest, sent_tensors
+from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.interface import LabelSequence, Message, QuantisedMethod, Refusal
+
+Format = Literal["float32", "float16", "bfloat16", "quantised"]
+
+
+class TwoPartCode(OfflineCode):
+    """Codelength of a trained network's weights in a stated format, and of the labels under just these.
+
+    L(y | x) = L_param(theta) - sum_i log2 p_theta(y_i | x_i). Every parameter and every buffer that
+    predictions depend on is counted, as bytes of a file that rebuilds the network. Where several
+    formats or temperatures are given the shortest total counts, and log2 of their number is charged.
+
+    Source: Blier & Ollivier 2018, Definition 1; float32 weights are its 32 dim(theta).
+
+    Args:
+        formats: ``float32``, ``float16``, ``bfloat16``, or ``quantised`` where the method trains its
+            weights on grids of its own.
+        temperatures: the logits are divided by one of these.
+        epochs: passes over the labels.
+        min_steps: optimiser steps, at least.
+        max_steps: optimiser steps, at most.
+        views: augmented views (``data.view_augment``) of each input over which the logits are
+            averaged, beside the input itself; 0: none.
+        settings_compared: how many settings were tried on these labels before this run was chosen;
+            log2 of it is charged.
+        seed: of initialisation, shuffling and augmentation; taken from ``seed_everything``.
+
+    Logs, at the end:
+
+    | key | meaning |
+    |---|---|
+    | code/total_bits | weights, labels and choices |
+    """
+
+    code = "two_part"
+
+    def __init__(
+        self,
+        formats: Sequence[Format] = ("float32", "float16", "bfloat16"),
+        temperatures: Sequence[float] = (1.0,),
+        epochs: float = 20.0,
+        min_steps: int = 200,
+        max_steps: int = 100_000,
+        views: int = 0,
+        settings_compared: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(epochs, min_steps, max_steps, views, settings_compared, seed)
+        unknown = set(formats) - set(get_args(Format))
+        if unknown or not formats:
+            raise Refusal(
+                f"code.formats must name some of {', '.join(get_args(Format))}; got {list(formats)}"
+            )
+        self.formats, self.temperatures = list(formats), check_temperatures(temperatures)
+
+    def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
+        """Refuse ``quantised`` where the method does not quantise."""
+        if "quantised" in self.formats and not isinstance(module, QuantisedMethod):
+            raise Refusal(
+                f"code.formats=[quantised] needs a method that trains quantised weights, "
+                f"not {type(module).__name__}; use --code=NetworkCompressionCode for any method"
+            )
+
+    def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
+        """Try every format; keep the shortest."""
+        trained = sent_tensors(module)
+        messages = [({"format": name}, self._message(module, trained, name)) for name in self.formats]
+        described = describe_shortest(self, trainer, module, messages, trained.buffers, self.temperatures)
+        if len(messages) > 1:
+            described.compared = {f"{row['format']}_bits": row["total_bits"] for row in described.curve}
+        return described
+
+    @staticmethod
+    def _message(module: L.LightningModule, trained: Message, name: str) -> Message:
+        if name == "quantised":
+            assert isinstance(module, QuantisedMethod)
+            return module.quantised()
+        floats = {key: value for key, value in trained.items() if isinstance(value, Tensor)}
+        return {key: value.to(getattr(torch, name)) for key, value in floats.items()}
