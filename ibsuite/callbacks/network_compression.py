@@ -38,17 +38,20 @@ class NetworkCompressionCode(OfflineCode):
         epochs: passes over the labels.
         min_steps: optimiser steps, at least.
         max_steps: optimiser steps, at most.
+        watched: how many times during the training the labels are priced under the network as it is.
         views: augmented views (``data.view_augment``) of each input over which the logits are
             averaged, beside the input itself; 0: none.
         settings_compared: how many settings were tried on these labels before this run was chosen;
             log2 of it is charged.
         seed: of initialisation, shuffling and augmentation; taken from ``seed_everything``.
 
-    Logs, at the end:
+    Logs, against ``epoch``:
 
     | key | meaning |
     |---|---|
-    | code/total_bits | network, labels and choices |
+    | code/label_bits | bits of the labels under the network as it is; where ``watched`` |
+    | code/accuracy | share of the labels that it predicts; where ``watched`` |
+    | code/total_bits | at the end: network, labels and choices |
     """
 
     code = "network_compression"
@@ -66,11 +69,12 @@ class NetworkCompressionCode(OfflineCode):
         epochs: float = 20.0,
         min_steps: int = 200,
         max_steps: int = 100_000,
+        watched: int = 0,
         views: int = 0,
         settings_compared: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(epochs, min_steps, max_steps, views, settings_compared, seed)
+        super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
         if not sparsities or not all(0 <= s < 1 for s in sparsities):
             raise Refusal(f"code.sparsities must lie in [0, 1), got {list(sparsities)}")
         if not (steps or levels) or not all(s > 0 for s in steps):
@@ -151,7 +155,7 @@ class NetworkCompressionCode(OfflineCode):
         trained = {name: value.clone() for name, value in module.state_dict().items()}
         found = self._shortest(trainer, module)
         module.load_state_dict(trained)
-        self.curve = found.curve
+        self.curve += found.curve
         best = min(found.curve, key=lambda row: row["total_bits"])
         self.rate = {key: best[key] for key in ("sparsity", "quantiser", "rate")}
         self.quantiser = StraightThrough(self.message(sent_tensors(module), self.rate))

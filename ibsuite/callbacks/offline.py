@@ -3,7 +3,7 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,16 +64,18 @@ class OfflineCode(L.Callback, ABC):
         epochs: float,
         min_steps: int,
         max_steps: int,
+        watched: int,
         views: int,
         settings_compared: int,
         seed: int,
     ) -> None:
-        if views < 0:
-            raise Refusal(f"code.views must be at least 0, got {views}")
+        if views < 0 or watched < 0:
+            raise Refusal(f"code.views and code.watched must be at least 0, got {views} and {watched}")
         if settings_compared < 1:
             raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
         self.length = TrainingLength(epochs, min_steps, max_steps)
-        self.views, self.settings_compared, self.seed = views, settings_compared, seed
+        self.watched, self.views = watched, views
+        self.settings_compared, self.seed = settings_compared, seed
         self.stages: list[tuple[str, int]] = []
         self.stage, self.steps_done = 0, 0
         self.samples_seen, self.seconds_before, self.stretch_steps = 0, 0.0, 0
@@ -93,8 +95,10 @@ class OfflineCode(L.Callback, ABC):
         """Begin the present stage; the first one begins from a reproducible initialisation."""
         Start().begin(trainer, module, self.stages[self.stage][1], (self.seed, self.stage, 0))
 
-    def watch(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Called after each stretch that does not end the training."""
+    def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
+        """One row of the curve along the training: the labels under the network as it is, without it."""
+        logits, labels = self.price(trainer, module, self.sequence), self.sequence.labels
+        return {"label_bits": codelength_bits(logits, labels), "accuracy": accuracy(logits, labels)}
 
     def test_figures(
         self, trainer: L.Trainer, module: L.LightningModule, test: LabelledInputs, temperature: float
@@ -114,7 +118,7 @@ class OfflineCode(L.Callback, ABC):
         n = sequence.num_labels
         rows = [(name, n, "everything" if i == 0 else "the same again", steps)
                 for i, (name, steps) in enumerate(self.plan(sequence))]  # fmt: skip
-        return Ahead(rows, priced=n * (self.views + 1), predictors=1)
+        return Ahead(rows, priced=n * (self.views + 1) * (self.watched + 1), predictors=1)
 
     @property
     def finished(self) -> bool:
@@ -126,12 +130,10 @@ class OfflineCode(L.Callback, ABC):
         before = sum(steps for _, steps in self.stages[: self.stage])
         name = self.stages[min(self.stage, len(self.stages) - 1)][0]
         text = f"{name} · {self.sequence.num_labels} labels"
-        if self.curve:
-            text += "".join(f" · {key} {self.curve[-1][key]:.4g}" for key in self.shown)
+        last = self.curve[-1] if self.curve else {}
+        bits = [f"{key.removesuffix('_bits')} {last[key]:.0f} bit" for key in last if key.endswith("_bits")]
+        text = " · ".join([text, *bits])
         return Status(before + self.steps_done, sum(steps for _, steps in self.stages), text)
-
-    shown: Sequence[str] = ()
-    """Columns of the curve that the progress bar shows."""
 
     @property
     def seconds(self) -> float:
@@ -198,9 +200,9 @@ class OfflineCode(L.Callback, ABC):
         if self.stretch_steps < self._next_stretch().steps:
             return  # something has stopped the run in the middle: the stretch is done again on resuming
         self.steps_done, self.stretch_steps = self.steps_done + self.stretch_steps, 0
-        if self.steps_done < self.stages[self.stage][1]:
-            self.watch(trainer, pl_module)
-        else:
+        if self.stage == 0:
+            self._watch(trainer, pl_module)
+        if self.steps_done == self.stages[self.stage][1]:
             self.stage, self.steps_done = self.stage + 1, 0
         if self.finished:
             share_buffers(trainer, pl_module)
@@ -208,6 +210,17 @@ class OfflineCode(L.Callback, ABC):
             trainer.should_stop = True
         else:
             self.sequence.stretch = self._next_stretch()
+
+    def _watch(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Add a row to the curve where one of ``watched`` evenly spread points has been passed."""
+        steps = self.stages[0][1]
+        if not self.watched or self.steps_done * self.watched < (len(self.curve) + 1) * steps:
+            return
+        share_buffers(trainer, module)
+        epoch = self.steps_done * self.sequence.batch_size / self.sequence.num_labels
+        found = self.measure(trainer, module)
+        self.curve.append({"epoch": epoch, **found})
+        self.tell_loggers(trainer, {"epoch": epoch, **{f"code/{key}": found[key] for key in found}})
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         described = self.describe(trainer, module)

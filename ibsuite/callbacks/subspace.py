@@ -29,17 +29,20 @@ class SubspaceCode(NetworkCompressionCode):
         epochs: passes over the labels.
         min_steps: optimiser steps, at least.
         max_steps: optimiser steps, at most.
+        watched: how many times during the training the labels are priced under the network as it is.
         views: augmented views (``data.view_augment``) of each input over which the logits are
             averaged, beside the input itself; 0: none.
         settings_compared: how many settings were tried on these labels before this run was chosen;
             log2 of it is charged.
         seed: of the subspace, initialisation, shuffling and augmentation; taken from ``seed_everything``.
 
-    Logs, at the end:
+    Logs, against ``epoch``:
 
     | key | meaning |
     |---|---|
-    | code/total_bits | coordinates, labels and choices |
+    | code/label_bits | bits of the labels under the network as it is; where ``watched`` |
+    | code/accuracy | share of the labels that it predicts; where ``watched`` |
+    | code/total_bits | at the end: coordinates, labels and choices |
     """
 
     code = "subspace"

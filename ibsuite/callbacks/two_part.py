@@ -30,17 +30,20 @@ class TwoPartCode(OfflineCode):
         epochs: passes over the labels.
         min_steps: optimiser steps, at least.
         max_steps: optimiser steps, at most.
+        watched: how many times during the training the labels are priced under the network as it is.
         views: augmented views (``data.view_augment``) of each input over which the logits are
             averaged, beside the input itself; 0: none.
         settings_compared: how many settings were tried on these labels before this run was chosen;
             log2 of it is charged.
         seed: of initialisation, shuffling and augmentation; taken from ``seed_everything``.
 
-    Logs, at the end:
+    Logs, against ``epoch``:
 
     | key | meaning |
     |---|---|
-    | code/total_bits | weights, labels and choices |
+    | code/label_bits | bits of the labels under the network as it is; where ``watched`` |
+    | code/accuracy | share of the labels that it predicts; where ``watched`` |
+    | code/total_bits | at the end: weights, labels and choices |
     """
 
     code = "two_part"
@@ -52,11 +55,12 @@ class TwoPartCode(OfflineCode):
         epochs: float = 20.0,
         min_steps: int = 200,
         max_steps: int = 100_000,
+        watched: int = 0,
         views: int = 0,
         settings_compared: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(epochs, min_steps, max_steps, views, settings_compared, seed)
+        super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
         unknown = set(formats) - set(get_args(Format))
         if unknown or not formats:
             raise Refusal(

@@ -4,7 +4,7 @@ import lightning.pytorch as L
 import torch
 
 from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
-from ibsuite.codes import codelength_bits, label_log2_probs
+from ibsuite.codes import label_log2_probs
 from ibsuite.interface import Ahead, LabelledInputs, LabelSequence, Refusal, WeightPosterior
 from ibsuite.seeds import derive_seed
 
@@ -44,7 +44,6 @@ class VariationalCode(OfflineCode):
     """
 
     code = "variational"
-    shown = ("kl_bits", "label_bits")
 
     def __init__(
         self,
@@ -57,10 +56,10 @@ class VariationalCode(OfflineCode):
         settings_compared: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(epochs, min_steps, max_steps, views, settings_compared, seed)
-        if draws < 2 or watched < 0:
-            raise Refusal(f"code.draws must be at least 2 and code.watched 0, got {draws} and {watched}")
-        self.draws, self.watched = draws, watched
+        super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
+        if draws < 2:
+            raise Refusal(f"code.draws must be at least 2, for a standard error; got {draws}")
+        self.draws = draws
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method without a distribution over weights."""
@@ -73,34 +72,20 @@ class VariationalCode(OfflineCode):
     def ahead(self, sequence: LabelSequence) -> Ahead:
         """What a run would do."""
         found = super().ahead(sequence)
-        return found._replace(priced=found.priced * (self.draws + self.watched), predictors=self.draws)
+        draws = sequence.num_labels * (self.views + 1) * (self.draws - 1)
+        return found._replace(priced=found.priced + draws, predictors=self.draws)
 
     def _draw(self, number: int) -> int:
         return derive_seed(self.seed, DRAW, number)
 
-    def watch(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Measure the codelength by one draw, ``watched`` times in all."""
-        steps = self.stages[0][1]
-        if self.steps_done * (self.watched + 1) < (len(self.curve) + 1) * steps:
-            return
-        self.curve.append(self._row(trainer, module))
-        row = {f"code/{key}": value for key, value in self.curve[-1].items() if key != "epoch"}
-        self.tell_loggers(trainer, {"epoch": self.curve[-1]["epoch"], **row})
-
-    def _row(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
+    def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
+        """Weights and labels, by one draw."""
         assert isinstance(module, WeightPosterior)
         kl_bits, _, prior_bits = module.divergence(samples=4, seed=self._draw(0))
         with module.fixed(self._draw(0)):
-            logits = self.price(trainer, module, self.sequence)
-        label_bits = codelength_bits(logits, self.sequence.labels)
-        done = (self.steps_done or self.stages[0][1]) * self.sequence.batch_size
-        return {
-            "epoch": done / self.sequence.num_labels,
-            "total_bits": kl_bits + prior_bits + label_bits,
-            "kl_bits": kl_bits,
-            "label_bits": label_bits,
-            "accuracy": accuracy(logits, self.sequence.labels),
-        }
+            found = super().measure(trainer, module)
+        total_bits = kl_bits + prior_bits + found["label_bits"]
+        return {"total_bits": total_bits, "kl_bits": kl_bits, **found}
 
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """KL of the weights, and the labels under several draws."""
@@ -121,7 +106,6 @@ class VariationalCode(OfflineCode):
             log2_probs=log2_probs,
             accuracy=sum(right) / self.draws,
             standard_error_bits=error,
-            curve=[self._row(trainer, module)],
         )
 
     def test_figures(
