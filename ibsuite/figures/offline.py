@@ -13,26 +13,30 @@ KBIT = 1000.0
 def offline_figure(
     charges: Mapping[str, float], curve: Sequence[Mapping[str, Any]], uniform_bits: float
 ) -> "Figure":
-    """Two panels, kbit: the charges of a description, and the curve behind it.
+    """The charges of a description, the codelength along the training, and the choices made, kbit.
 
-    The curve is the codelength along the training where its rows have an ``epoch``, with what of it
-    is in the weights; otherwise the total of every setting tried against the bits of its model.
+    The latter two panels are drawn where the curve has rows for them: rows with an ``epoch`` were
+    measured along the training, the others are settings that were tried.
 
     Args:
         charges: named parts of the total, bits.
-        curve: rows of ``curve.csv``; none: only the charges are drawn.
+        curve: rows of ``curve.csv``.
         uniform_bits: length of the uniform code, drawn as a line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6 if curve else 4.8, 3.6), layout="constrained")
+    along = [row for row in curve if row.get("epoch") is not None]
+    tried = [row for row in curve if row.get("epoch") is None]
+    panels = 1 + bool(along) + bool(tried)
+    figure = Figure(figsize=(4.8 * panels, 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2 if curve else 1, squeeze=False)[0]
-    _charges(axes[0], charges, uniform_bits)
-    if curve:
-        along = [row for row in curve if row.get("epoch") is not None]
-        (_training if along else _choices)(axes[1], along or curve, uniform_bits)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    _charges(axes.pop(0), charges, uniform_bits)
+    if along:
+        _training(axes.pop(0), along, uniform_bits)
+    if tried:
+        _choices(axes.pop(0), tried, uniform_bits)
     return figure
 
 
@@ -55,12 +59,14 @@ def _training(axes: "Axes", curve: Sequence[Mapping[str, Any]], uniform_bits: fl
         ("label_bits", "labels", "tab:orange"),
         ("kl_bits", "weights (KL)", "tab:blue"),
     ):
-        axes.plot(epochs, [row[key] / KBIT for row in curve], marker=".", label=name, color=colour)
+        if curve[0].get(key) is not None:
+            axes.plot(epochs, [row[key] / KBIT for row in curve], marker=".", label=name, color=colour)
     axes.axhline(uniform_bits / KBIT, color="grey", linestyle="--", linewidth=1, label="uniform")
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("kbit")
-    axes.set_title("along the training, one draw of the weights", fontsize=10)
+    axes.set_title("along the training", fontsize=10)
+    _plain(axes.yaxis)
     axes.legend(fontsize=8, frameon=False)
 
 
@@ -78,4 +84,15 @@ def _choices(axes: "Axes", curve: Sequence[Mapping[str, Any]], uniform_bits: flo
     axes.set_xlabel("model, kbit")
     axes.set_ylabel("model and labels, kbit")
     axes.set_title("every setting that was tried", fontsize=10)
+    _plain(axes.xaxis)
+    _plain(axes.yaxis)
     axes.legend(fontsize=8, frameon=False)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as they are read, not powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
