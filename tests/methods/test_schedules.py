@@ -62,3 +62,14 @@ def test_cosine_is_the_decay_of_torchs_one_cycle_policy() -> None:
         assert learning_rate_factor(step / 100, peak / 100, "cosine") == pytest.approx(rates[step], abs=1e-6)
     assert rates[0] == pytest.approx(learning_rate_factor(0, 0.25, "cosine"))
     assert not math.isclose(rates[peak + 30], 1.0)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_holding_the_peak(decay: Decay) -> None:
+    for progress in (0.1, 0.3, 0.6):
+        assert learning_rate_factor(progress, 0.1, decay, 0.5) == pytest.approx(1.0)
+    assert learning_rate_factor(0.05, 0.1, decay, 0.5) == learning_rate_factor(0.05, 0.1, decay)
+    assert learning_rate_factor(0.8, 0.1, decay, 0.5) == pytest.approx(1.0 if decay == "constant" else 0.5)
+    assert learning_rate_factor(1.0, 0.1, decay, 0.5) == pytest.approx(1.0 if decay == "constant" else 0.0)
+    with pytest.raises(Refusal, match="hold"):
+        learning_rate_factor(0.5, 0.5, decay, 0.5)

@@ -162,6 +162,9 @@ def test_vectors_are_read_or_refused(network: type):
         (MLP, MNIST, {"hidden": ()}, 7_850),
         (LeNet, MNIST, {}, 44_426),  # Li et al. 2018
         (LeNet, CIFAR, {}, 62_006),  # Li et al. 2018
+        (LeNet, MNIST, {"filters": (8, 16), "hidden": ()}, 5_994),
+        (LeNet, MNIST, {"filters": (8, 8, 16), "hidden": (), "padding": 2}, 208 + 1_608 + 3_216 + 1_450),
+        (LeNet, MNIST, {"filters": (4,), "hidden": (20,), "kernel": 3}, 40 + 677 * 20 + 210),
         (TinyCNN, CIFAR, {}, 28 * 32 + 3 * 289 * 32 + 2049 * 256 + 257 * 256 + 2570),
         (TinyCNN, MNIST, {}, 498_090),
         (ConvNet, MNIST, {}, 9 * (24 + 24**2 + 24 * 48 + 48**2 + 48 * 96 + 96**2) + 4 * (24 + 48 + 96) + 970),
@@ -202,6 +205,16 @@ def test_lenet_of_small_images_wants_padding():
         LeNet(DIGITS, 10)
     assert LeNet((1, 16, 16), 10)(torch.zeros(1, 1, 16, 16)).shape == (1, 10)
     assert LeNet((1, 4, 4), 10, padding=2)(torch.zeros(1, 1, 4, 4)).shape == (1, 10)
+
+
+def test_lenet_of_more_filters_wants_a_map_that_is_left():
+    assert LeNet(MNIST, 3, padding=2, filters=(2, 2, 2))(torch.zeros(1, *MNIST)).shape == (1, 3)
+    for shape, options in (
+        (MNIST, {"filters": (2, 2, 2)}),
+        ((1, 4, 4), {"filters": (2, 2, 2), "padding": 2}),
+    ):
+        with pytest.raises(ValueError, match="leaves no pixel"):
+            LeNet(shape, 3, **options)
 
 
 def test_one_pixel_passes_through_every_stage():
