@@ -1,13 +1,14 @@
 """An adaptive code for integers: what a tensor's own statistics save, without sending them.
 
 An integer k is taken apart into yes-no questions, in the style of DeepCABAC (Wiedemann et al. 2020,
-arXiv 1907.11900): is it zero, is it negative, how many binary digits has |k|, which are they. Each
-question has a context, and each context two counts: a flag is 1 with probability
+arXiv 1907.11900): is it not zero (not asked where the mask says so), is it negative, has |k| more than 1, 2,
+... binary digits, which are they below the first, from the top. Each question has a context, and each
+context two counts: the answer is yes (1) with probability
 
     p = (n1 + 1/2) / (n0 + n1 + 1),
 
-n0 and n1 counting the flags of that context that have gone before (Krichevsky & Trofimov 1981). Sender
-and receiver count alike, so that nothing but the flags is sent.
+n0 and n1 counting the answers in that context before (Krichevsky & Trofimov 1981). Sender and receiver
+count alike, so that nothing but the answers is sent.
 """
 
 from collections.abc import Hashable
@@ -35,8 +36,8 @@ class IntegerModel:
     def natural(self, value: int | None, charge: str) -> int:
         """Pass on an integer >= 1: number of binary digits in unary, then the digits below the first.
 
-        Up to three digits below the first stand under contexts of their own for every beginning, so that
-        small integers have a histogram; longer ones share one context for each place.
+        The context of a digit is its place and their number, with up to three of them also the digits
+        before it: small integers have a histogram of their own.
 
         Raises:
             ValueError: 2^62 or more, which only altered bytes can say.
@@ -63,21 +64,3 @@ class IntegerModel:
         negative = self.flag("negative", None if value is None else value < 0, charge)
         magnitude = self.natural(None if value is None else abs(value), charge)
         return -magnitude if negative else magnitude
-
-    def grid(self, rows: int, columns: int, values: list[int] | None, mask: str, charge: str) -> list[int]:
-        """Pass on ``rows`` x ``columns`` integers, row by row.
-
-        Whether an entry is zero stands under a context: how many of its neighbours to the left and
-        above are not zero.
-        """
-        sent: list[int] = []
-        above = [0] * columns
-        for row in range(rows):
-            left = 0
-            for column in range(columns):
-                value = None if values is None else values[row * columns + column]
-                context = (left, above[column])
-                left = self.flag(context, None if value is None else value != 0, mask)
-                above[column] = left
-                sent.append(self.nonzero(value, charge) if left else 0)
-        return sent

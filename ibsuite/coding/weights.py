@@ -11,14 +11,15 @@ else is in the bytes::
                 big endian; the line is the JSON of [[name, [size, ...]], ...] without spaces, UTF-8
 
 The stream is self-delimiting: ``stream_length`` says where it ends. The payload holds flags, each under a
-probability that both sides derive from the flags before it (``ibsuite.coding.integers``), and raw bytes at 8
-bits each. For each tensor, in order:
+probability that both sides derive from the flags before it (``Bernoulli(p, perfect=False)``; p is given in
+``ibsuite.coding.integers`` and ``ibsuite.coding.mask``), and raw bytes at 8 bits each (``Uniform(256)``). For
+each tensor, in order:
 
 1.  its kind, an integer of the model "kind":
     1 step, 2 codebook, 3 integers, 4 float32, 5 float16, 6 bfloat16;
 2.  floats (kinds 4 to 6): its values as raw bytes, little endian, row-major, and that is all;
-3.  otherwise its integers, under a fresh model, row-major, as a grid of shape[0] rows (one row where there
-    are fewer than two dimensions);
+3.  otherwise its integers, row-major: first which of them are zero (``ibsuite.coding.mask``), as a matrix of
+    shape[0] rows, one row where there are fewer than two dimensions; then the others, under a fresh model;
 4.  step: the difference of the step's bfloat16 bit pattern to that of the step before (0x3D80, 1/16, at
     first), as an integer of the model "step";
 5.  codebook: the values of 1, 2, ... up to the greatest integer of the tensor, then those of -1, -2, ... down
@@ -39,6 +40,7 @@ import torch
 from torch import Size, Tensor
 
 from ibsuite.coding.integers import IntegerModel
+from ibsuite.coding.mask import pass_mask
 from ibsuite.coding.stream import Coder, Receiver, Sender
 from ibsuite.interface import Message, Quantised
 
@@ -84,7 +86,12 @@ class _Walk:
         rows = shape[0] if len(shape) > 1 else 1
         size = Size(shape).numel()
         values = None if symbols is None else symbols.flatten().tolist()
-        grid = IntegerModel(self.coder).grid(rows, size // rows if rows else 0, values, mask, weights)
+        present = pass_mask(self.coder, rows, size // rows if rows else 0, values, mask)
+        model = IntegerModel(self.coder)
+        grid = [
+            model.nonzero(None if values is None else values[place], weights) if flag else 0
+            for place, flag in enumerate(present)
+        ]
         integers = torch.tensor(grid, dtype=torch.int64).reshape(shape)
         if kind == INTEGERS:
             return integers
@@ -176,7 +183,9 @@ def _send(message: Message, buffers: Collection[str]) -> Sender:
 
 
 def _charges(sender: Sender) -> dict[str, float]:
-    return dict.fromkeys(CHARGES[:-1], 0.0) | sender.charges()
+    """Bits by name, in units of 2^-20 bit: such numbers add up without rounding."""
+    sent = {name: round(bits * 2**20) / 2**20 for name, bits in sender.charges().items()}
+    return dict.fromkeys(CHARGES[:-1], 0.0) | sent
 
 
 def weight_bits(message: Message) -> float:
@@ -253,4 +262,7 @@ def decode_weights(data: bytes, shapes: Shapes) -> dict[str, Tensor | Quantised]
     if data[stop - 2 : stop] != _check(shapes, payload):
         raise ValueError("The weight stream was altered, or belongs to another architecture.")
     walk = _Walk(Receiver(payload), ())
-    return {name: walk.tensor(name, tuple(shape), None) for name, shape in shapes.items()}
+    try:
+        return {name: walk.tensor(name, tuple(shape), None) for name, shape in shapes.items()}
+    except AssertionError:  # how the range coder says that no sender makes such bytes
+        raise ValueError("The weight stream holds what no sender has written.") from None

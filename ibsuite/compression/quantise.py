@@ -8,6 +8,7 @@ from torch import Tensor
 from ibsuite.interface import Quantised
 
 GREATEST_SYMBOL = 2**31 - 1
+ROUNDS = 1000
 
 
 def _check_finite(tensor: Tensor) -> None:
@@ -52,7 +53,7 @@ def lloyd(weights: Tensor, values: Tensor) -> Tensor:
     """
     sums = torch.cat([weights.new_zeros(1), weights.cumsum(0)])
     ends = torch.tensor([0, len(weights)])
-    for _ in range(1000):
+    for _ in range(ROUNDS):
         edges = torch.searchsorted(weights, (values[1:] + values[:-1]) / 2)
         edges = torch.cat([ends[:1], edges, ends[1:]])
         counts = edges.diff()
@@ -77,7 +78,8 @@ def quantise_kmeans(tensor: Tensor, levels: int) -> Quantised:
     equally spaced between the least and the greatest weight (Han et al. 2016, arXiv 1510.00149), and
     quantiles of the weights that are not zero; the smaller error counts. Values are rounded to float16,
     and each weight takes the nearest. Symbols are numbered in the order of their values, 0 for zero;
-    values that no weight takes vanish, so that zeros alone have a codebook of zero alone.
+    values that no weight takes vanish, so that zeros alone have a codebook of zero alone. Where there are
+    no more than ``levels`` different values, these are the codebook.
 
     Args:
         tensor: any shape, floating point.
@@ -91,8 +93,8 @@ def quantise_kmeans(tensor: Tensor, levels: int) -> Quantised:
     _check_finite(tensor)
     weights = tensor.detach().double().cpu().flatten()
     left, zero = weights[weights != 0].sort().values, weights.new_zeros(1)
-    values = zero
-    if len(left):
+    values = torch.cat([left.unique(), zero]).unique()
+    if len(values) > levels:
         quantiles = ((torch.arange(levels - 1) + 0.5) * len(left) / (levels - 1)).long()
         linear = torch.linspace(float(left[0]), float(left[-1]), levels - 1, dtype=torch.float64)
         starts = [lloyd(left, torch.cat([start, zero]).unique()) for start in (linear, left[quantiles])]
