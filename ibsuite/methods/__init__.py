@@ -1,6 +1,8 @@
 """LightningModules, one objective a file."""
 
 from ibsuite.methods.cross_entropy import CrossEntropy
+from ibsuite.methods.entropy_penalised import EntropyPenalised
+from ibsuite.methods.subspace import Subspace
 from ibsuite.methods.variational import Variational
 
-__all__ = ["CrossEntropy", "Variational"]
+__all__ = ["CrossEntropy", "EntropyPenalised", "Subspace", "Variational"]

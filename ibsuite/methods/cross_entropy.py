@@ -57,14 +57,14 @@ class CrossEntropy(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy of this rank's share, weighted so that the mean over ranks is the global mean."""
         loss = F.cross_entropy(
-            self.network(batch.x), batch.y, label_smoothing=self.label_smoothing, reduction="sum"
+            self.logits(batch.x), batch.y, label_smoothing=self.label_smoothing, reduction="sum"
         )
         return loss * batch.weight
 
     def configure_optimizers(self) -> Any:
         """A fresh optimiser and a schedule over the steps of the present training."""
         # Scales, shifts and biases are not decayed: it would only fight their job.
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        parameters = [p for p in self.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p.ndim > 1]}]
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
         optimizer = self.optimizer(group for group in groups if group["params"])
