@@ -1,4 +1,4 @@
-"""``python -m ibsuite.report RUN...``: finished runs as tables in bits, a figure, a published result.
+"""``python -m ibsuite.report RUN...``: finished runs in one table in bits, a figure, a published result.
 
 Only what a call needs is imported, so that ``--help`` and a mistyped path answer at once.
 """
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ibsuite.reporting import draw_runs, print_runs, publish
+    from ibsuite.reporting import compare, draw_runs, print_runs, publish, write_csv, write_markdown
     from ibsuite.reporting import runs as folders
 
     if options.reduced is not None and options.publish is None:
@@ -40,6 +40,12 @@ def _report(options: argparse.Namespace) -> None:
     runs = [folders.load_run(path) for path in paths]
 
     print_runs(runs)
+    if options.csv is not None:
+        write_csv(compare(runs), options.csv)
+        print(f"table: {options.csv}")
+    if options.markdown is not None:
+        write_markdown(compare(runs), options.markdown)
+        print(f"table: {options.markdown}")
     if options.figure is not None:
         print(f"figure: {draw_runs(runs, options.figure)}")
     if options.publish is not None:
@@ -55,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--publish", metavar="NAME", help="write results/NAME.json; the runs differ in the seed alone")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
-    add("--figure", type=Path, metavar="PNG", help="draw the four panels of all runs together")
+    add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")
+    add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
+    add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser
 
 

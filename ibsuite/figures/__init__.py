@@ -1,6 +1,7 @@
 """Figures from plain arrays; matplotlib is imported when one is drawn."""
 
+from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
 
-__all__ = ["offline_figure", "prequential_figure"]
+__all__ = ["Bar", "Panel", "codes_figure", "offline_figure", "prequential_figure"]

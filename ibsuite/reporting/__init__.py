@@ -1,5 +1,7 @@
 """Finished runs read back from their folders: tables for people, results for the repository."""
 
+from ibsuite.reporting.codes import compare
+from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.runs import Run, find_runs, load_run
 from ibsuite.reporting.show import draw_run, draw_runs, print_run, print_runs
@@ -9,6 +11,9 @@ __all__ = [
     "Run",
     "blocks_table",
     "charges_table",
+    "codes_notes",
+    "codes_table",
+    "compare",
     "draw_run",
     "draw_runs",
     "experiments_table",
@@ -18,4 +23,6 @@ __all__ = [
     "print_runs",
     "publish",
     "runs_table",
+    "write_csv",
+    "write_markdown",
 ]

@@ -41,6 +41,16 @@ def format_seconds(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def broken(name: str, width: int = 24) -> str:
+    """A long name on lines of at most ``width``, broken after an underscore, a hyphen or a space."""
+    lines = []
+    while len(name) > width:
+        cut = max(name.rfind(sign, 4, width) for sign in "_- ") + 1 or width
+        lines.append(name[:cut])
+        name = name[cut:]
+    return "\n".join([*lines, name])
+
+
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (n - 1); None for the latter where there is one value."""
     if not all(map(math.isfinite, values)):

@@ -17,6 +17,7 @@ LENGTHS = (
     "compression_ratio",
     "uniform_bits",
     "class_frequency_bits",
+    "standard_error_bits",
     "measured_bits",
     "manifest_bits",
     "model_information_bits",
@@ -58,6 +59,11 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
     differs = difference(loaded)
     if differs:
         refuse(f"the runs differ in more than the seed ({differs}); publish one experiment at a time")
+    edited = [run for run in loaded if str(run.document.get("git_commit")).endswith("+changes")]
+    if edited:
+        refuse(
+            f"{edited[0].name} was made by edited files that no commit holds; commit them and run it again"
+        )
     machines = [machine(run.document) for run in loaded]
     if any(other != machines[0] for other in machines):
         refuse("the runs were made on different machines; repeat them on one, so that their times compare")
@@ -108,6 +114,8 @@ def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
         'python -m ibsuite.fit --seed_everything=0'
     """
     words = _words(commands[0])
+    if words[:3] == ["python", "-m", "ibsuite.switch"]:  # the seeds are those of the runs that it names
+        return "; ".join(shlex.join(_words(line)) for line in commands)
     if len(seeds) == 1:
         return shlex.join([*words, f"--seed_everything={seeds[0]}"])
     numbers = " ".join(map(str, seeds))
@@ -164,6 +172,8 @@ def _measured(document: Mapping[str, Any]) -> dict[str, float]:
     if "accuracy" in test:
         found["test_accuracy_percent"] = 100 * test["accuracy"]
         found["test_error_percent"] = 100 * (1 - test["accuracy"])
+    if "accuracy_mean" in test:
+        found["test_accuracy_mean_percent"] = 100 * test["accuracy_mean"]
     if "nll_bits" in test:
         found["test_nll_bits"] = test["nll_bits"]
     found.update(cost)

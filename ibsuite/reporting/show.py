@@ -7,19 +7,28 @@ from rich.console import Console
 
 from ibsuite import record
 from ibsuite.reporting import table
-from ibsuite.reporting.runs import Run, load_run, refuse
+from ibsuite.reporting.codes import compare
+from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
+from ibsuite.reporting.runs import Run, by_seed, load_run
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """Print one run's blocks and bill, in bits, or several runs side by side."""
+    """Print one run's blocks and bill, in bits, or several runs and one table of all their codes."""
+    console = Console(highlight=False)
     if len(runs) == 1:
         blocks = [table.blocks_table(runs[0])] if runs[0].document["parts"] else []
         tables = [*blocks, table.charges_table(runs[0])]
     else:
-        tables = [table.runs_table(runs), table.experiments_table(runs)]
-    console = Console(highlight=False)
+        several_seeds = len(by_seed(runs)) < len(runs)
+        tables = [table.runs_table(runs), *([table.experiments_table(runs)] if several_seeds else [])]
     for each in tables:
         console.print(each)
+        console.print()
+    for comparison in compare(runs) if len(runs) > 1 else []:
+        console.print(codes_table(comparison))
+        console.print()
+        for note in codes_notes(comparison):
+            console.print(note, markup=False)
         console.print()
 
 
@@ -29,20 +38,19 @@ def print_run(run: Path) -> None:
 
 
 def draw_runs(runs: Sequence[Run], path: Path) -> Path:
-    """Write the four panels of all runs together, in bits per label, bit and ratio.
-
-    Raises:
-        Refusal: A run has no blocks.
-    """
-    from ibsuite.figures import prequential_figure
-
+    """Draw all runs together, in bits: the four panels where all were sent in blocks, else their bills."""
     several = len({run.experiment for run in runs}) > 1
-    curves = {f"{run.experiment}/{run.name}" if several else run.name: run.document["parts"] for run in runs}
-    empty = [name for name, parts in curves.items() if not parts or "cumulative_bits" not in parts[0]]
-    if empty:
-        refuse(f"{empty[0]} has no blocks to draw; the four panels are for prequential and switch codes")
     path.parent.mkdir(parents=True, exist_ok=True)
-    prequential_figure(curves).savefig(path, dpi=200)
+    if all("cumulative_bits" in (run.document["parts"] or [{}])[0] for run in runs):
+        from ibsuite.figures import prequential_figure
+
+        names = [f"{run.experiment}/{run.name}" if several else run.name for run in runs]
+        curves = {name: run.document["parts"] for name, run in zip(names, runs, strict=True)}
+        prequential_figure(curves).savefig(path, dpi=200)
+    else:
+        from ibsuite.figures import codes_figure
+
+        codes_figure([codes_panel(comparison) for comparison in compare(runs)]).savefig(path, dpi=200)
     return path
 
 

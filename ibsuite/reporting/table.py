@@ -6,17 +6,17 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from ibsuite.reporting.formats import MISSING, format_bits, format_number, format_seconds, mean_std
-from ibsuite.reporting.runs import Run, difference
+from ibsuite.reporting.formats import MISSING, broken, format_bits, format_number, format_seconds, mean_std
+from ibsuite.reporting.runs import Run, by_seed
 
-NAME_WIDTH = 24
-"""Longest line of a name: what 80 columns leave beside the numbers."""
 READINGS = {  # what may be decoded, but was not announced, bears no mark
     "final_epoch_bits": "plain prequential, last epoch",
     "switch_mixture_bits": "mixture that may switch at every label",
+    "block_switch_bits": "mixture that may switch between blocks",
     "block_mixture_bits": "mixture that begins anew in every block",
     "free_minimum_bits": "best predictor of each block (not a code)",
     "hindsight_switch_bits": "best switches in hindsight (not a code)",
+    "shortest_run_bits": "shortest of the runs (not a code)",
 }
 
 
@@ -55,7 +55,7 @@ def charges_table(run: Run) -> Table:
             ratio = None if bits is None else bits / uniform
             table.add_row(name, format_bits(bits), format_number(ratio), style=style)
 
-    lengths({name.replace("_", " "): bits for name, bits in document["charges"].items()})
+    lengths({_charge(name, bits): bits for name, bits in document["charges"].items()})
     table.add_section()
     lengths({"total": document["total_bits"]}, style="bold")
     table.add_section()
@@ -85,11 +85,11 @@ def runs_table(runs: Sequence[Run]) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     for experiment, members in _by(runs, lambda run: run.experiment).items():
         table.add_section()
-        table.add_row(_broken(experiment), style="italic")
+        table.add_row(broken(experiment), style="italic")
         for run in members:
             document = run.document
             table.add_row(
-                _broken(f"  {run.name}"),
+                broken(f"  {run.name}"),
                 str(run.seed),
                 format_bits(document["total_bits"]),
                 format_number(document["compression_ratio"]),
@@ -108,25 +108,18 @@ def experiments_table(runs: Sequence[Run]) -> Table:
     table.add_column("experiment", no_wrap=True)
     for header in ("n", "total", "ratio", "test %"):
         table.add_column(header, justify="right", no_wrap=True)
-    for experiment, members in _by(runs, lambda run: run.experiment).items():
-        alike: list[list[Run]] = []
-        for run in members:
-            fitting = next((group for group in alike if difference([group[0], run]) is None), None)
-            if fitting is None:
-                alike.append([run])
-            else:
-                fitting.append(run)
-        for group in alike:
-            name = experiment if len(alike) == 1 else f"{experiment} like {group[0].name}"
-            tests = [run.document["test"] for run in group if run.document.get("test")]
-            percent = [100 * test["accuracy"] for test in tests]
-            table.add_row(
-                _broken(name),
-                str(len(group)),
-                format_bits(*mean_std([run.document["total_bits"] for run in group])),
-                format_number(*mean_std([run.document["compression_ratio"] for run in group])),
-                format_number(*mean_std(percent), 2) if len(percent) == len(group) else MISSING,
-            )
+    groups = by_seed(runs)
+    for group in groups:
+        alone = sum(other[0].experiment == group[0].experiment for other in groups) == 1
+        tests = [run.document["test"] for run in group if run.document.get("test")]
+        percent = [100 * test["accuracy"] for test in tests]
+        table.add_row(
+            broken(group[0].experiment + ("" if alone else f" like {group[0].name}")),
+            str(len(group)),
+            format_bits(*mean_std([run.document["total_bits"] for run in group])),
+            format_number(*mean_std([run.document["compression_ratio"] for run in group])),
+            format_number(*mean_std(percent), 2) if len(percent) == len(group) else MISSING,
+        )
     return table
 
 
@@ -153,7 +146,9 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
         "mutual information, lower estimate": _optional(
             lambda bits: f"{bits:.3f} bit / label", document.get("mutual_information_bits_per_label")
         ),
+        "standard error of the total": _optional(format_bits, document.get("standard_error_bits")),
         "test accuracy": _optional(_percent, test.get("accuracy")),
+        "test accuracy of the mean": _optional(_percent, test.get("accuracy_mean")),
         "time": _optional(format_seconds, cost.get("seconds")),
         "optimiser steps": _optional(lambda steps: f"{steps:,.0f}", cost.get("optimiser_steps")),
         "samples seen": _optional(lambda samples: f"{samples:,.0f}", cost.get("samples_seen")),
@@ -176,6 +171,11 @@ def _percent(fraction: float | None, digits: int = 2) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
+def _charge(name: str, bits: float) -> str:
+    """The name of a charge; that for choices says how many alternatives it counts."""
+    return f"choices (one of {round(2**bits):,} compared)" if name == "choices" else name.replace("_", " ")
+
+
 def _words(name: str) -> str:
     return name.removesuffix("_bits").replace("_", " ")
 
@@ -185,13 +185,3 @@ def _by(runs: Iterable[Run], key: Any) -> dict[str, list[Run]]:
     for run in runs:
         groups.setdefault(key(run), []).append(run)
     return groups
-
-
-def _broken(name: str) -> str:
-    """A long name on several lines, broken after an underscore, a hyphen or a space where it has one."""
-    lines = []
-    while len(name) > NAME_WIDTH:
-        cut = max(name.rfind(sign, 4, NAME_WIDTH) for sign in "_- ") + 1 or NAME_WIDTH
-        lines.append(name[:cut])
-        name = name[cut:]
-    return "\n".join([*lines, name])

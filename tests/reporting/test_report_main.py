@@ -50,7 +50,7 @@ def test_an_unfinished_run_is_left_out_of_tables_but_not_of_results(make_run, tm
 
 
 def test_mistakes_end_in_one_sentence_and_exit_code_2(make_run, tmp_path, capsys):
-    run, empty = make_run(parts=[]), tmp_path / "empty"
+    run, empty = make_run(), tmp_path / "empty"
     empty.mkdir()
     broken = make_run(1)
     (broken / CODELENGTH).write_text("{")
@@ -58,7 +58,6 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(make_run, tmp_path, capsys
         "is not a folder": [str(tmp_path / "nowhere")],
         "holds no run": [str(empty)],
         "is not JSON": [str(broken)],
-        "no blocks to draw": [str(run), "--figure", str(tmp_path / "x.png")],
         "give --publish": [str(run), "--reduced", "few seeds"],
     }
     for sentence, arguments in mistakes.items():
