@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ibsuite.callbacks.messages import check_temperatures, describe_shortest, sent_tensors
 from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.coding import weight_bits
 from ibsuite.interface import LabelSequence, Message, QuantisedMethod, Refusal
 
 Format = Literal["float32", "float16", "bfloat16", "quantised"]
@@ -75,6 +76,14 @@ class TwoPartCode(OfflineCode):
                 f"code.formats=[quantised] needs a method that trains quantised weights, "
                 f"not {type(module).__name__}; use --code=NetworkCompressionCode for any method"
             )
+
+    def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
+        """Labels, and the weights where the method quantises them as it goes."""
+        found = super().measure(trainer, module)
+        if self.formats != ["quantised"]:
+            return found
+        model_bits = weight_bits(self._message(module, sent_tensors(module), "quantised"))
+        return {"total_bits": model_bits + found["label_bits"], "model_bits": model_bits, **found}
 
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """Try every format; keep the shortest."""

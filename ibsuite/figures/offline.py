@@ -58,6 +58,7 @@ def _training(axes: "Axes", curve: Sequence[Mapping[str, Any]], uniform_bits: fl
         ("total_bits", "total", "black"),
         ("label_bits", "labels", "tab:orange"),
         ("kl_bits", "weights (KL)", "tab:blue"),
+        ("model_bits", "weights", "tab:blue"),
     ):
         if curve[0].get(key) is not None:
             axes.plot(epochs, [row[key] / KBIT for row in curve], marker=".", label=name, color=colour)
