@@ -30,6 +30,8 @@ def _report(options: argparse.Namespace) -> None:
 
     if options.reduced is not None and options.publish is None:
         folders.refuse("--reduced describes a published result; give --publish NAME with it")
+    if options.figure is not None and options.figure.suffix != ".png":
+        folders.refuse(f"--figure writes PNG; give a name that ends in .png, not {options.figure.name}")
     paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path)))
     finished = [path for path in paths if folders.is_finished(path)]
     if options.publish is None and finished:

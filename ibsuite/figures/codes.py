@@ -80,8 +80,10 @@ def codes_figure(panels: Sequence[Panel]) -> "Figure":
 
 def _draw(axes: "Axes", panel: Panel) -> None:
     """One data set."""
+    from matplotlib.ticker import FuncFormatter
+
     scale, unit = (1000.0, "kbit") if panel.uniform_bits >= 10_000 else (1.0, "bit")
-    uniform, end = panel.uniform_bits / scale, _end(panel) / scale
+    uniform, end = panel.uniform_bits / scale, ROOM * panel.uniform_bits / scale
     squeezed_from = _squeeze(axes, panel, scale, end)
     for height, bar in enumerate(panel.bars):
         left = 0.0
@@ -98,6 +100,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         _write(axes, height, bar, (left, squeezed_from), scale, cut)
     axes.axvline(uniform, color=UNIFORM, lw=1.1, ls=(0, (1, 1.4)), zorder=0)
     axes.set_xlim(0, end)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
     axes.set_ylim(len(panel.bars) - 0.4, -0.6)
     axes.set_yticks(range(len(panel.bars)), [bar.name for bar in panel.bars], fontsize=8)
     axes.set_title(panel.title, fontsize=10, loc="left")
@@ -105,11 +108,6 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.tick_params(axis="x", labelsize=8.5, length=3)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _end(panel: Panel) -> float:
-    """Where the axis ends, bits."""
-    return min(ROOM * panel.uniform_bits, 1.2 * max(bar.total_bits for bar in panel.bars))
 
 
 def _squeeze(axes: "Axes", panel: Panel, scale: float, end: float) -> float:

@@ -1,5 +1,6 @@
 """One table of all codes of a data set's labels: on the terminal, as Markdown, as CSV with the full bill."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ibsuite.reporting.formats import MISSING, broken, format_bits, format_numbe
 NAME_WIDTH = 20
 """What 80 columns leave beside the numbers."""
 KBIT_FROM = 10_000
+LISTED = 4
+"""Rows that a note calls by name; more are counted."""
 UNCHARGED = (
     "Not charged, because nobody has a code for it: the choice of the architecture family, of the training "
     "recipe and of this program."
@@ -65,16 +68,10 @@ def codes_notes(comparison: Comparison) -> list[str]:
         line = f"The shortest total chooses {_called(rows[0])}; "
         line += "so does " if best is rows[0] else f"{_called(best)} is the choice of "
         notes.append(f"{line}the best test accuracy{_correlated(comparison, len(tested))}.")
-    charged = [
-        f"{_called(row)} {format_bits(row.choice_bits)} ({row.alternatives:,} compared)"
-        for row in rows
-        if row.choice_bits
-    ]
-    notes.append(
-        f"Choices charge log₂ of the alternatives that were compared on these labels: {'; '.join(charged)}."
-        if charged
-        else "No row charges for choices: each says that nothing was compared on these labels."
-    )
+    notes.append(_choices(rows))
+    if len(rows) > 1:
+        more = format_bits(math.log2(len(rows)))
+        notes.append(f"Whoever quotes only the shortest of the {len(rows)} measured rows has to add {more}.")
     notes.append(UNCHARGED)
     said = {
         "measured": "bytes of a real message",
@@ -191,6 +188,22 @@ def _spread(row: Row) -> float | None:
 
 def _called(row: Row) -> str:
     return f"{_words(row.code)} ({row.name})"
+
+
+def _choices(rows: Sequence[Row]) -> str:
+    """Which rows charge for choices, and what they counted."""
+    counted: dict[int, list[Row]] = {}
+    for row in rows:
+        if row.choice_bits:
+            counted.setdefault(row.alternatives, []).append(row)
+    if not counted:
+        return "No row charges for choices: each says that nothing was compared on these labels."
+    said = [
+        f"{count:,} compared, {format_bits(group[0].choice_bits)}: "
+        + ("; ".join(map(_called, group)) if len(group) <= LISTED else f"{len(group)} rows")
+        for count, group in counted.items()
+    ]
+    return f"Choices charge log₂ of the alternatives compared on these labels. {'. '.join(said)}."
 
 
 def _correlated(comparison: Comparison, rows: int) -> str:

@@ -16,7 +16,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     """Print one run's blocks and bill, in bits, or several runs and one table of all their codes."""
     console = Console(highlight=False)
     if len(runs) == 1:
-        blocks = [table.blocks_table(runs[0])] if runs[0].document["parts"] else []
+        blocks = [table.blocks_table(runs[0])] if len(runs[0].document["parts"]) > 1 else []
         tables = [*blocks, table.charges_table(runs[0])]
     else:
         several_seeds = len(by_seed(runs)) < len(runs)

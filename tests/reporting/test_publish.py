@@ -113,3 +113,16 @@ def test_a_run_without_config_or_command_is_refused(make_run, tmp_path):
 )
 def test_commands_lose_absolute_paths_and_keep_the_rest(line, written):
     assert command([line], [0]) == written
+
+
+def test_a_run_of_edited_files_is_refused(make_run, tmp_path):
+    with pytest.raises(Refusal, match="no commit holds"):
+        publish([make_run(git_commit="abc123+changes")], "toy", tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_switches_are_repeated_by_their_own_commands(make_run):
+    lines = [f"python -m ibsuite.switch runs/a/{seed}-1 /home/me/b/{seed}-2" for seed in (0, 1)]
+    assert command(lines, [0, 1]) == "; ".join(
+        f"python -m ibsuite.switch runs/a/{seed}-1 {seed}-2" for seed in (0, 1)
+    )

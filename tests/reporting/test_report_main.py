@@ -58,6 +58,7 @@ def test_mistakes_end_in_one_sentence_and_exit_code_2(make_run, tmp_path, capsys
         "is not a folder": [str(tmp_path / "nowhere")],
         "holds no run": [str(empty)],
         "is not JSON": [str(broken)],
+        "ends in .png": [str(run), "--figure", str(tmp_path / "x.pdf")],
         "give --publish": [str(run), "--reduced", "few seeds"],
     }
     for sentence, arguments in mistakes.items():
