@@ -148,7 +148,7 @@ class ScaleMixture(Prior):
         std2: that of the second component.
     """
 
-    def __init__(self, pi: float = 0.5, std1: float = 0.3, std2: float = 0.01) -> None:
+    def __init__(self, pi: float = 0.5, std1: float = 0.3, std2: float = 0.1) -> None:
         if not (0 < pi <= 1 and 0 < std1 < math.inf and 0 < std2 < math.inf):
             raise Refusal(
                 "model.prior.pi must lie in (0, 1], std1 and std2 must be positive, "
