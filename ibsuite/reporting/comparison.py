@@ -71,7 +71,7 @@ def codes_notes(comparison: Comparison) -> list[str]:
     notes.append(_choices(rows))
     if len(rows) > 1:
         more = format_bits(math.log2(len(rows)))
-        notes.append(f"Whoever quotes only the shortest of the {len(rows)} measured rows has to add {more}.")
+        notes.append(f"Whoever quotes only the shortest of the {len(rows)} rows with runs has to add {more}.")
     notes.append(UNCHARGED)
     said = {
         "measured": "bytes of a real message",

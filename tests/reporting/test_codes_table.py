@@ -99,7 +99,7 @@ def test_notes_say_what_each_criterion_chooses_and_what_is_charged(runs):
     assert "shortest total chooses variational (small); so does the best test accuracy" in notes
     assert "over 3 rows: −1.00" in notes
     assert "8 compared, 3.0 bit: two-part (float)" in notes
-    assert "shortest of the 3 measured rows has to add 1.6 bit" in notes
+    assert "shortest of the 3 rows with runs has to add 1.6 bit" in notes
     assert "architecture family" in notes
     assert "bound: " in notes
     alone = "\n".join(codes_notes(compare(runs[1:3])[0]))
