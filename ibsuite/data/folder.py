@@ -47,7 +47,8 @@ class ImageFolder(LabelledData):
             raise Refusal(f"data.path={path} holds {len(self.classes)} folders; one per class is needed")
         self.name = self.path.resolve().name
         self.num_classes = len(self.classes)
-        self.input_shape = (1 if grayscale else 3, image_size, image_size)
+        self.raw_shape = (1 if grayscale else 3, image_size, image_size)
+        self.input_shape = self._cut(self.raw_shape)
         self._train = train
         self.stock_labels = len(self._list(train))
         self.num_labels = self.num_labels or self.stock_labels
@@ -91,7 +92,7 @@ class ImageFolder(LabelledData):
         if cache.is_file():
             held = torch.load(cache, weights_only=True)
             return held["x"], held["y"]
-        x = torch.empty(len(listed), *self.input_shape, dtype=torch.uint8)
+        x = torch.empty(len(listed), *self.raw_shape, dtype=torch.uint8)
         from rich.progress import track
 
         for row, (file, _) in enumerate(track(listed, f"Decoding {folder}", transient=True)):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ibsuite import seeds
 from ibsuite.data.augment import Augmentation
+from ibsuite.data.deskew import deskew
 from ibsuite.data.loader import Batches, EpochLoader, StretchLoader
 from ibsuite.data.order import canonical_order, content_digests, digests_sha256, labels_sha256
 from ibsuite.data.standardise import Standardise
@@ -45,6 +46,8 @@ class LabelledData(L.LightningDataModule, ABC):
             labels; "stock" takes the order of the files, which may tell a lot.
         random_labels: Share of the labels, from 0 to 1, replaced by draws that are uniform over the classes.
         label_seed: Seed of the replaced labels.
+        deskew: Centre every image and take out its slant first, by its own moments (:func:`deskew`).
+        margin: Pixels to cut off at each edge of an image, after that.
         augment: Distortion of training images, drawn anew for every batch.
         view_augment: Distortion under which ``inputs`` shows its fixed views 1, 2, ...
         root: Folder with the data files; null for $IBSUITE_DATA, or else data/ in the working directory.
@@ -68,6 +71,8 @@ class LabelledData(L.LightningDataModule, ABC):
         order: Literal["hashed", "stock"] = "hashed",
         random_labels: float = 0.0,
         label_seed: int = 0,
+        deskew: bool = False,
+        margin: int = 0,
         augment: Augmentation | None = None,
         view_augment: Augmentation | None = None,
         root: str | None = None,
@@ -75,7 +80,7 @@ class LabelledData(L.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         _at_least(1, batch_size=batch_size, num_labels=num_labels)
-        _at_least(0, order_seed=order_seed, label_seed=label_seed)
+        _at_least(0, order_seed=order_seed, label_seed=label_seed, margin=margin)
         if not 0 <= random_labels <= 1:
             raise Refusal(f"data.random_labels={random_labels} is a share; give a number from 0 to 1")
         if order not in ("hashed", "stock"):
@@ -84,6 +89,9 @@ class LabelledData(L.LightningDataModule, ABC):
         self.num_labels: int = num_labels or int(getattr(self, "stock_labels", 0))
         self.stretch: Stretch | None = None
         self.augment, self.view_augment = augment, view_augment
+        self.deskew, self.margin = deskew, margin
+        if hasattr(self, "input_shape"):
+            self.input_shape = self._cut(self.input_shape)
         self.root = Path(root or os.environ.get("IBSUITE_DATA") or "data").expanduser()
         self.download = download
         self._wanted, self._kind = num_labels, order
@@ -112,14 +120,30 @@ class LabelledData(L.LightningDataModule, ABC):
             )
         if x.dim() != 4 and (self.augment or self.view_augment):
             raise Refusal(f"data.augment distorts images, and {self.name} holds vectors; leave it out")
+        if x.dim() != 4 and (self.deskew or self.margin):
+            raise Refusal(f"data.deskew and data.margin are for images, and {self.name} holds vectors")
         self.num_labels = len(y) if self._wanted is None else self._wanted
         digests = content_digests(x)
         order = torch.arange(len(y)) if self._kind == "stock" else canonical_order(digests, self.order_seed)
         self._order = order[: self.num_labels]
         self._order_sha256 = digests_sha256(digests, self._order)
-        x, y = x[self._order], self._randomised(y[self._order])
+        x, y = self._prepared(x[self._order]), self._randomised(y[self._order])
         cpu = torch.device("cpu")
         self._placed[cpu] = Placed(x, y, Standardise.of(x))
+
+    def _cut(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an image without its margin."""
+        if not self.margin:
+            return shape
+        if len(shape) != 3 or min(shape[1:]) <= 2 * self.margin:
+            raise Refusal(f"data.margin={self.margin} leaves nothing of inputs of shape {tuple(shape)}")
+        return (shape[0], shape[1] - 2 * self.margin, shape[2] - 2 * self.margin)
+
+    def _prepared(self, raw: Tensor) -> Tensor:
+        """Raw inputs as they are held: deskewed, without their margin."""
+        raw = deskew(raw) if self.deskew else raw
+        inner = slice(self.margin, -self.margin or None)
+        return raw[..., inner, inner].contiguous() if self.margin else raw
 
     def _randomised(self, y: Tensor) -> Tensor:
         draws = seeds.generator(self._label_seed, RANDOM_LABELS)
@@ -188,7 +212,7 @@ class LabelledData(L.LightningDataModule, ABC):
     def test_split(self) -> "HeldOut | None":
         """The test split, read from disk at this call; None where there is none."""
         split = self.read_test()
-        return None if split is None else HeldOut(self, *split)
+        return None if split is None else HeldOut(self, self._prepared(split[0]), split[1])
 
     def train_dataloader(self) -> Batches:
         """This rank's loader over ``stretch``, or over shuffled epochs of everything where it is None."""

@@ -38,7 +38,7 @@ class Tensors(LabelledData):
         if self.num_classes < 2:
             raise Refusal(f"y in {self.path} holds {self.num_classes} classes; at least two are needed")
         x, y = self._pair("X", "y")
-        self.input_shape = tuple(x.shape[1:])
+        self.input_shape = self._cut(tuple(x.shape[1:]))
         self.stock_labels = len(y)
         self.num_labels = self.num_labels or self.stock_labels
 
