@@ -25,13 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ibsuite.reporting import compare, draw_runs, print_runs, publish, write_csv, write_markdown
+    from ibsuite.reporting import (
+        compare,
+        draw_curves,
+        draw_runs,
+        print_runs,
+        publish,
+        write_csv,
+        write_markdown,
+    )
     from ibsuite.reporting import runs as folders
 
     if options.reduced is not None and options.publish is None:
         folders.refuse("--reduced describes a published result; give --publish NAME with it")
-    if options.figure is not None and options.figure.suffix != ".png":
-        folders.refuse(f"--figure writes PNG; give a name that ends in .png, not {options.figure.name}")
+    for name, path in (("figure", options.figure), ("curves", options.curves)):
+        if path is not None and path.suffix != ".png":
+            folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
     paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path)))
     finished = [path for path in paths if folders.is_finished(path)]
     if options.publish is None and finished:
@@ -50,6 +59,8 @@ def _report(options: argparse.Namespace) -> None:
         print(f"table: {options.markdown}")
     if options.figure is not None:
         print(f"figure: {draw_runs(runs, options.figure)}")
+    if options.curves is not None:
+        print(f"figure: {draw_curves(runs, options.curves)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -64,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
     add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")
+    add("--curves", type=Path, metavar="PNG", help="draw codelengths along the training, where watched")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser

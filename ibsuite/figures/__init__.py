@@ -3,5 +3,6 @@
 from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
+from ibsuite.figures.training import training_figure
 
-__all__ = ["Bar", "Panel", "codes_figure", "offline_figure", "prequential_figure"]
+__all__ = ["Bar", "Panel", "codes_figure", "offline_figure", "prequential_figure", "training_figure"]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +92,22 @@ def find_runs(path: Path) -> list[Path]:
     if not runs:
         refuse(f"{path} holds no run: neither it nor a folder in it has a {record.CONFIG}")
     return runs
+
+
+def told_apart(runs: Sequence[Run]) -> list[str]:
+    """A name for each run: its experiment where there are several, and the settings in which runs differ."""
+    recipes = [{k: v for k, v in run.recipe.items() if "." in k and ": " not in k} for run in runs]
+    keys = dict.fromkeys(key for recipe in recipes for key in recipe if not key.startswith("version of "))
+    several = len({run.experiment for run in runs}) > 1
+    names = []
+    for run, recipe in zip(runs, recipes, strict=True):
+        alike = [other for r, other in zip(runs, recipes, strict=True) if r.experiment == run.experiment]
+        differ = [key for key in keys if any(other.get(key) != recipe.get(key) for other in alike)]
+        said = [f"{key.split('.')[-1]}={recipe.get(key)}" for key in differ[:3]]
+        words = [run.experiment] if several or not said else []
+        names.append(" ".join([*words, *said]))
+    twice = len(set(names)) < len(names)
+    return [f"{name} {run.name}" if twice else name for name, run in zip(names, runs, strict=True)]
 
 
 def is_finished(path: Path) -> bool:

@@ -9,7 +9,7 @@ from ibsuite import record
 from ibsuite.reporting import table
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
-from ibsuite.reporting.runs import Run, by_seed, load_run
+from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
 
 
 def print_runs(runs: Sequence[Run]) -> None:
@@ -51,6 +51,28 @@ def draw_runs(runs: Sequence[Run], path: Path) -> Path:
         from ibsuite.figures import codes_figure
 
         codes_figure([codes_panel(comparison) for comparison in compare(runs)]).savefig(path, dpi=200)
+    return path
+
+
+def draw_curves(runs: Sequence[Run], path: Path) -> Path:
+    """Draw the codelengths of all runs along their trainings, in kbit.
+
+    Raises:
+        Refusal: A run was not watched along its training, or the runs have different numbers of labels.
+    """
+    from ibsuite.figures import training_figure
+
+    curves = {}
+    for run, name in zip(runs, told_apart(runs), strict=True):
+        rows = record.read_csv(run.path / record.CURVE) if (run.path / record.CURVE).is_file() else []
+        curves[name] = [row for row in rows if row.get("epoch") is not None]
+        if not curves[name]:
+            refuse(f"{run.path} was not watched along its training; run it with --code.watched=20")
+    uniform = {run.document["uniform_bits"] for run in runs}
+    if len(uniform) > 1:
+        refuse("the runs send different numbers of labels; draw those of one data set together")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    training_figure(curves, uniform.pop()).savefig(path, dpi=200)
     return path
 
 
