@@ -31,6 +31,12 @@ def sent_tensors(module: nn.Module) -> Sent:
     return sent
 
 
+def narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``tensor`` in a format of fewer bits; what is beyond its range takes its greatest number."""
+    greatest = torch.finfo(dtype).max
+    return tensor.clamp(-greatest, greatest).to(dtype)
+
+
 @torch.no_grad()
 def load_weights(module: nn.Module, message: Message) -> None:
     """Put the tensors of a message, as the receiver reads them, into the module."""
@@ -49,7 +55,8 @@ def describe_shortest(
 ) -> Description:
     """The shortest two-part description among several messages, bits; the method is left as it says.
 
-    Each message is loaded as a receiver would read it, and the labels are priced under just that.
+    Each message is loaded as a receiver would read it, and the labels are priced under just that. Its
+    tensors stand in the order of ``module.state_dict()``.
 
     Args:
         code: prices.
@@ -59,9 +66,10 @@ def describe_shortest(
         buffers: names of the tensors that are buffers.
         temperatures: the logits are divided by the best of these; counted as alternatives.
     """
-    labels, rows = code.sequence.labels, []
+    labels, rows, order = code.sequence.labels, [], list(module.state_dict())
     best_total, best = float("inf"), None
-    for settings, message in messages:
+    for settings, given in messages:
+        message = {name: given[name] for name in order if name in given}  # as the receiver expects them
         stream = encode_weights(message, buffers=buffers)
         load_weights(module, message)
         logits = code.price(trainer, module, code.sequence)

@@ -7,8 +7,9 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from ibsuite.callbacks.messages import Sent, check_temperatures, describe_shortest, sent_tensors
+from ibsuite.callbacks.messages import Sent, check_temperatures, describe_shortest, narrowed, sent_tensors
 from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.callbacks.pricing import share_buffers
 from ibsuite.callbacks.straight_through import StraightThrough
 from ibsuite.compression import prune, quantise_kmeans, quantise_uniform
 from ibsuite.interface import LabelSequence, Message, Quantised, Refusal
@@ -100,6 +101,11 @@ class NetworkCompressionCode(OfflineCode):
             stages.append(("fine-tuning", min(max(round(passes), 1), self.length.max_steps)))
         return stages
 
+    @property
+    def readings(self) -> int:
+        """At every rate, and once more after fine-tuning."""
+        return len(self.rates()) + bool(self.finetune_epochs)
+
     # Rates
 
     def rates(self) -> list[dict[str, Any]]:
@@ -113,7 +119,7 @@ class NetworkCompressionCode(OfflineCode):
     def message(self, trained: Sent, rate: dict[str, Any]) -> Message:
         """The trained tensors pruned and quantised at a rate; buffers in float16."""
         weights = {name: value for name, value in trained.items() if name not in trained.buffers}
-        buffers = {name: trained[name].half() for name in trained.buffers}
+        buffers = {name: narrowed(trained[name], torch.float16) for name in trained.buffers}
         pruned = prune(weights, rate["sparsity"]) if rate["sparsity"] else weights
         return {name: self._quantise(value, rate) for name, value in pruned.items()} | buffers
 
@@ -133,7 +139,8 @@ class NetworkCompressionCode(OfflineCode):
             return self._shortest(trainer, module)
         trained = sent_tensors(module)
         self.quantiser.coarsen(module)
-        message = {name: trained[name].half() for name in trained} | self.quantiser.quantised
+        floats = {name: narrowed(value, torch.float16) for name, value in trained.items()}
+        message = floats | self.quantiser.quantised
         described = describe_shortest(
             self, trainer, module, [(self.rate, message)], trained.buffers, self.temperatures
         )
@@ -152,6 +159,7 @@ class NetworkCompressionCode(OfflineCode):
         if self.stage == 0:
             super().begin_stage(trainer, module)
             return
+        share_buffers(trainer, module)  # all ranks choose the same rate
         trained = {name: value.clone() for name, value in module.state_dict().items()}
         found = self._shortest(trainer, module)
         module.load_state_dict(trained)
@@ -180,6 +188,10 @@ class NetworkCompressionCode(OfflineCode):
         """Move the weights behind the quantised ones."""
         if self.quantiser is not None:
             self.quantiser.restore(pl_module)
+
+    def _identity(self) -> list[str]:
+        # The rate that is fine-tuned was chosen from these; their number is charged.
+        return [*super()._identity(), str(self.rates()), str(self.temperatures)]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and what is being fine-tuned."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ibsuite import record
 from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.finite import StopWhenNotFinite
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
 from ibsuite.callbacks.pricing import price, share_buffers
@@ -118,7 +119,12 @@ class OfflineCode(L.Callback, ABC):
         n = sequence.num_labels
         rows = [(name, n, "everything" if i == 0 else "the same again", steps)
                 for i, (name, steps) in enumerate(self.plan(sequence))]  # fmt: skip
-        return Ahead(rows, priced=n * (self.views + 1) * (self.watched + 1), predictors=1)
+        return Ahead(rows, priced=n * (self.views + 1) * (self.watched + self.readings), predictors=1)
+
+    @property
+    def readings(self) -> int:
+        """How often the labels are priced to describe the trained method."""
+        return 1
 
     @property
     def finished(self) -> bool:
@@ -130,7 +136,7 @@ class OfflineCode(L.Callback, ABC):
         before = sum(steps for _, steps in self.stages[: self.stage])
         name = self.stages[min(self.stage, len(self.stages) - 1)][0]
         text = f"{name} · {self.sequence.num_labels} labels"
-        last = self.curve[-1] if self.curve else {}
+        last: dict[str, Any] = next((row for row in reversed(self.curve) if "epoch" in row), {})
         bits = [f"{key.removesuffix('_bits')} {last[key]:.0f} bit" for key in last if key.endswith("_bits")]
         text = " · ".join([text, *bits])
         return Status(before + self.steps_done, sum(steps for _, steps in self.stages), text)
@@ -199,6 +205,7 @@ class OfflineCode(L.Callback, ABC):
         """Move on; after the last stretch describe what has been learnt."""
         if self.stretch_steps < self._next_stretch().steps:
             return  # something has stopped the run in the middle: the stretch is done again on resuming
+        StopWhenNotFinite().on_train_epoch_end(trainer, pl_module)  # before it is described
         self.steps_done, self.stretch_steps = self.steps_done + self.stretch_steps, 0
         if self.stage == 0:
             self._watch(trainer, pl_module)
@@ -223,7 +230,10 @@ class OfflineCode(L.Callback, ABC):
         self.tell_loggers(trainer, {"epoch": epoch, **{f"code/{key}": found[key] for key in found}})
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        described = self.describe(trainer, module)
+        try:
+            described = self.describe(trainer, module)
+        except ValueError as error:  # how the rooms of pure mathematics refuse
+            raise Refusal(f"the trained network cannot be sent: {error}") from error
         choices = math.log2(self.settings_compared) + math.log2(described.alternatives)
         if choices:
             described.charges["choices"] = choices
@@ -297,6 +307,13 @@ class OfflineCode(L.Callback, ABC):
             "seconds": self.seconds,
             "curve": self.curve,
         }
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse a checkpoint of another code, which holds nothing for ``load_state_dict``."""
+        if self.state_key not in checkpoint["callbacks"]:
+            raise Refusal("the checkpoint belongs to another code; start anew with --overwrite")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken.

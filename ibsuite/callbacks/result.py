@@ -48,6 +48,7 @@ def write_result(
     n, classes, known = sequence.num_labels, sequence.num_classes, sequence.labels
     arrays: dict[str, Any] = {name: np.asarray(values) for name, values in labels.items()}
     arrays["log2_probs"] = arrays["log2_probs"].astype(np.float32)
+    run.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(run / record.LABELS, order=sequence.order.numpy(), **arrays)
     if curve:
         record.write_csv(run / record.CURVE, curve)

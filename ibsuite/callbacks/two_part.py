@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from ibsuite.callbacks.messages import check_temperatures, describe_shortest, sent_tensors
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
 from ibsuite.callbacks.offline import Description, OfflineCode
 from ibsuite.coding import weight_bits
 from ibsuite.interface import LabelSequence, Message, QuantisedMethod, Refusal
@@ -77,6 +77,11 @@ class TwoPartCode(OfflineCode):
                 f"not {type(module).__name__}; use --code=NetworkCompressionCode for any method"
             )
 
+    @property
+    def readings(self) -> int:
+        """Under every format."""
+        return len(self.formats)
+
     def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         """Labels, and the weights where the method quantises them as it goes."""
         found = super().measure(trainer, module)
@@ -100,4 +105,4 @@ class TwoPartCode(OfflineCode):
             assert isinstance(module, QuantisedMethod)
             return module.quantised()
         floats = {key: value for key, value in trained.items() if isinstance(value, Tensor)}
-        return {key: value.to(getattr(torch, name)) for key, value in floats.items()}
+        return {key: narrowed(value, getattr(torch, name)) for key, value in floats.items()}

@@ -71,9 +71,12 @@ class VariationalCode(OfflineCode):
 
     def ahead(self, sequence: LabelSequence) -> Ahead:
         """What a run would do."""
-        found = super().ahead(sequence)
-        draws = sequence.num_labels * (self.views + 1) * (self.draws - 1)
-        return found._replace(priced=found.priced + draws, predictors=self.draws)
+        return super().ahead(sequence)._replace(predictors=self.draws)
+
+    @property
+    def readings(self) -> int:
+        """By every draw."""
+        return self.draws
 
     def _draw(self, number: int) -> int:
         return derive_seed(self.seed, DRAW, number)

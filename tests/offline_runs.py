@@ -1,0 +1,61 @@
+"""Every offline code with a method that it describes, small enough for a test."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ibsuite.callbacks import NetworkCompressionCode, SubspaceCode, TwoPartCode, VariationalCode
+from ibsuite.callbacks.offline import OfflineCode
+from ibsuite.methods import CrossEntropy, EntropyPenalised, Subspace, Variational
+from ibsuite.nn import MLP, LearnedGaussian
+
+FEW: dict[str, Any] = {"epochs": 1, "min_steps": 30, "max_steps": 30}
+RATES: dict[str, Any] = {"sparsities": [0.0, 0.6], "steps": [0.5], "levels": [4], "temperatures": [0.7, 1.0]}
+KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", "variational")
+MESSAGES = KINDS[:-1]
+"""Those that write ``weights.bin``."""
+
+
+def code_of(kind: str, **settings: Any) -> OfflineCode:
+    """The code of a kind."""
+    given = {**FEW, **settings}
+    if kind == "floats":
+        return TwoPartCode(**{"temperatures": [0.7, 1.0], **given})
+    if kind == "quantised":
+        return TwoPartCode(**{"formats": ["quantised"], **given})
+    if kind == "variational":
+        return VariationalCode(**{"draws": 3, "watched": 0, **given})
+    if kind == "subspace":
+        return SubspaceCode(**{**RATES, **given})
+    finetuning = {"finetune_epochs": 2, "finetune_rate": 0.5} if kind == "finetuned" else {}
+    return NetworkCompressionCode(**{**RATES, **finetuning, **given})
+
+
+def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
+    """A method that the code of a kind describes."""
+    network = network or MLP((1, 8, 8), 10, hidden=(8,))
+
+    def adam(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=0.02)
+
+    if kind == "quantised":
+        return EntropyPenalised(network, adam, **settings)
+    if kind == "subspace":
+        return Subspace(network, dimension=40, optimizer=adam, **settings)
+    if kind == "variational":
+        return Variational(network, LearnedGaussian(), optimizer=adam, **settings)
+    return CrossEntropy(network, adam, **settings)
+
+
+def document(run: Path) -> dict[str, Any]:
+    """``codelength.json`` of a run."""
+    found: dict[str, Any] = json.loads((run / "codelength.json").read_text())
+    return found
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All of ``codelength.json`` but what another run of the same cannot share."""
+    found = document(run)
+    return {name: value for name, value in found.items() if name not in ("cost", "command", "git_commit")}
