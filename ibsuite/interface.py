@@ -169,6 +169,9 @@ class QuantisedMethod(Protocol):
     def quantised(self) -> Message:
         """All that the receiver needs to rebuild the trained tensors."""
 
+    def load_quantised(self, message: Message) -> None:
+        """Take over such a message: predictions are then those of what it holds."""
+
 
 @runtime_checkable
 class Coordinates(Protocol):

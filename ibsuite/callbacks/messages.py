@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
 from ibsuite.codes import codelength_bits, label_log2_probs
 from ibsuite.coding import encode_weights
-from ibsuite.interface import Message, Quantised, Refusal
+from ibsuite.interface import Message, Quantised, QuantisedMethod, Refusal
 
 
 class Sent(dict[str, Tensor]):
@@ -40,6 +40,9 @@ def narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 @torch.no_grad()
 def load_weights(module: nn.Module, message: Message) -> None:
     """Put the tensors of a message, as the receiver reads them, into the module."""
+    if isinstance(module, QuantisedMethod):
+        module.load_quantised(message)
+        return
     state = module.state_dict()
     for name, sent in message.items():
         state[name].copy_(sent.values() if isinstance(sent, Quantised) else sent)

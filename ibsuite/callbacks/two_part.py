@@ -76,6 +76,10 @@ class TwoPartCode(OfflineCode):
                 f"code.formats=[quantised] needs a method that trains quantised weights, "
                 f"not {type(module).__name__}; use --code=NetworkCompressionCode for any method"
             )
+        if self.formats != ["quantised"] and isinstance(module, QuantisedMethod):
+            raise Refusal(
+                f"{type(module).__name__} quantises its weights itself: use code.formats=[quantised]"
+            )
 
     @property
     def readings(self) -> int:

@@ -1,145 +1,146 @@
 """Training a network on the length of its two-part code."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from ibsuite.compression import LogisticMixture, quantise_uniform
-from ibsuite.interface import Batch, LabelSequence, Message, Refusal
+from ibsuite.compression import LogisticMixture
+from ibsuite.interface import Batch, LabelSequence, Message, Quantised, Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
-from ibsuite.methods.schedules import Decay, learning_rate_factor
+from ibsuite.methods.schedules import Decay
+
+STEP_FROM_ZERO = 0.1
+"""First step of a tensor that is all zeros at first, as biases are."""
 
 
 class EntropyPenalised(CrossEntropy):
     """The two-part code's length per label, nats: -log p(y|x, w) + (length of the weights) / n, minimised.
 
-    Every tensor has a grid, w = step x k with integers k, and its step is trained along. At first the
-    integers are relaxed: the network computes with w + step x u, u uniform in (-1/2, 1/2), and the
-    length of k + u is that under a trained mixture (``LogisticMixture``). For the rest of the training
-    the network computes with rounded weights, and the gradient goes straight through the rounding.
-    Predictions are those of the rounded weights, and just these are sent.
+    Every tensor has a grid: w = step x round(k). What is trained are the steps and, in place of the
+    network's weights, the k; the gradient goes straight through the rounding. The length of the
+    weights is that of k + u, u uniform in (-1/2, 1/2), under a mixture trained along for each tensor
+    (``LogisticMixture``); a step as such costs nothing, so that every tensor finds the coarsest grid
+    that the labels can do with. Predictions are those of the rounded weights, and just these are sent.
 
-    Source: Oktay et al. 2020 (arXiv 1906.06624), with grids in place of their reparameterisation, for the
-    length of Blier & Ollivier 2018, Definition 1.
+    Source: Oktay et al. 2020 (arXiv 1906.06624), with rounding in place of their noise, for the length of
+    Blier & Ollivier 2018, Definition 1.
 
     Args:
         network: gives logits, (n, *input_shape) -> (n, num_classes). Where its constructor has
             ``num_classes`` or ``input_shape`` they are taken from the data.
-        optimizer: a torch optimiser class with its settings, without the parameters. Its weight decay is
-            set to 0: the length of the weights has that part.
-        initial_step: of every grid at first.
-        step_rate: learning rate of steps and mixtures, as a multiple of that of the weights.
-        relaxed: share of a training with noise in place of rounding.
+        optimizer: a torch optimiser class with its settings, without the parameters; its learning rate is
+            in steps of the grids. Its weight decay is set to 0: the length has that part.
+        initial_step: of every grid, in standard deviations of the tensor's initialisation.
+        step_rate: learning rate of the logarithms of the steps, and of the mixtures, as a multiple of the
+            optimiser's.
         warmup: share of a training in which the learning rate rises to its peak.
-        hold: share of a training at the peak.
         decay: how the learning rate falls after that.
-        length_warmup: share of a training in which the length of the weights begins to count.
+        length_warmup: share of a training in which the weight of the weights' length rises from 0 to 1.
     """
 
     def __init__(
         self,
         network: nn.Module,
         optimizer: Callable[[Iterable[Any]], Optimizer] = torch.optim.Adam,
-        initial_step: float = 0.05,
-        step_rate: float = 3.0,
-        relaxed: float = 0.8,
-        warmup: float = 0.0,
-        hold: float = 0.5,
-        decay: Decay = "linear",
-        length_warmup: float = 0.2,
+        initial_step: float = 1.4,
+        step_rate: float = 0.2,
+        warmup: float = 0.02,
+        decay: Decay = "cosine",
+        length_warmup: float = 0.3,
     ) -> None:
         super().__init__(network, optimizer, warmup, decay)
         if not initial_step > 0:
             raise Refusal(f"model.initial_step must be positive, got {initial_step}")
-        if not (0 <= relaxed <= 1 and 0 <= length_warmup <= 1):
-            raise Refusal(
-                f"model.relaxed and model.length_warmup must lie in [0, 1], got {relaxed} and {length_warmup}"
-            )
-        self.initial_step, self.step_rate, self.hold = initial_step, step_rate, hold
-        self.relaxed, self.length_warmup = relaxed, length_warmup
-        names = [name for name, _ in network.named_parameters()]
-        self.log_steps = nn.Parameter(torch.full((len(names),), math.log(initial_step)))
-        self.mixtures = nn.ModuleList(LogisticMixture() for _ in names)
-
-    @property
-    def progress(self) -> float:
-        """Share of the present training that is done."""
-        return self.lr_schedulers().last_epoch / self._steps()  # type: ignore[union-attr]
-
-    def _steps(self) -> int:
-        return self.training_steps or int(self.trainer.estimated_stepping_batches)
+        if not 0 <= length_warmup <= 1:
+            raise Refusal(f"model.length_warmup must lie in [0, 1], got {length_warmup}")
+        self.initial_step, self.step_rate, self.length_warmup = initial_step, step_rate, length_warmup
+        self.names = [name for name, _ in network.named_parameters()]
+        self.log_steps = nn.Parameter(torch.zeros(len(self.names)))
+        self.mixtures = nn.ModuleList(LogisticMixture() for _ in self.names)
+        self.reset_parameters()
 
     def steps(self) -> Tensor:
         """Steps of all grids as they are sent, bfloat16 numbers, (tensors,)."""
-        exact = self.log_steps.exp()
-        return exact + (exact.bfloat16().float() - exact).detach()
+        return _straight_through(self.log_steps.exp(), lambda step: step.bfloat16().float())
 
-    def rounded(self) -> dict[str, Tensor]:
-        """Every weight on its grid, with the gradient of the weight itself."""
-        found = {}
-        for (name, weight), step in zip(self.network.named_parameters(), self.steps(), strict=True):
-            k = weight / step
-            found[name] = step * (k + (k.round() - k).detach())
-        return found
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight on its grid, by name, with gradients to k and to the steps."""
+        named = zip(self.network.named_parameters(), self.steps(), strict=True)
+        return {name: step * _straight_through(k, torch.round) for (name, k), step in named}
 
     def logits(self, x: Tensor) -> Tensor:
         """Unnormalised log-probabilities under rounded weights, (n, *input_shape) -> (n, num_classes)."""
-        logits: Tensor = functional_call(self.network, self.rounded(), (x,))
+        logits: Tensor = functional_call(self.network, self.weights(), (x,))
         return logits
+
+    def length_nats(self) -> Tensor:
+        """Length of all weights, relaxed by a draw of noise, nats."""
+        relaxed = [k + torch.rand_like(k) - 0.5 for k in self.network.parameters()]
+        lengths = [mixture(k).sum() for mixture, k in zip(self.mixtures, relaxed, strict=True)]
+        return torch.stack(lengths).sum()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Length per label; shares are weighted so that the mean over ranks is that of the global batch."""
         data: LabelSequence = self.trainer.datamodule  # type: ignore[attr-defined]
-        progress, weights = self.progress, {}
-        length_nats = self.log_steps.new_zeros(())
-        named = list(self.network.named_parameters())
-        for (name, weight), step, mixture in zip(named, self.steps(), self.mixtures, strict=True):
-            k = weight / step
-            noisy = k + torch.rand_like(k) - 0.5
-            length_nats = length_nats + mixture(noisy).sum()
-            relaxed = progress < self.relaxed
-            weights[name] = step * (noisy if relaxed else k + (k.round() - k).detach())
-        counted = min(1.0, progress / self.length_warmup) if self.length_warmup else 1.0
         labels = data.num_labels if data.stretch is None else len(data.stretch.rows)
-        logits = functional_call(self.network, weights, (batch.x,))
-        label_nats = F.cross_entropy(logits, batch.y, reduction="sum")
-        return label_nats * batch.weight + length_nats * (counted / labels)
+        steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
+        progress = self.lr_schedulers().last_epoch / steps  # type: ignore[union-attr]
+        weight = min(1.0, progress / self.length_warmup) if self.length_warmup else 1.0
+        return super().training_step(batch, batch_idx) + self.length_nats() * (weight / labels)
 
     def quantised(self) -> Message:
-        """Every weight on its grid; buffers, where there are any, in float16."""
-        named = self.network.named_parameters()
-        message: dict[str, Any] = {
-            f"network.{name}": quantise_uniform(weight, step)
-            for (name, weight), step in zip(named, self.steps().tolist(), strict=True)
+        """The network's weights on their grids, by their names in it; buffers in float16."""
+        named = zip(self.network.named_parameters(), self.steps().tolist(), strict=True)
+        message: dict[str, Tensor | Quantised] = {
+            f"network.{name}": Quantised(k.detach().round().long().cpu(), step) for (name, k), step in named
         }
-        buffers = self.network.state_dict().keys() - dict(self.network.named_parameters()).keys()
-        kept = {name: value for name, value in self.network.state_dict().items() if name in buffers}
-        floats = {name: value.half() for name, value in kept.items() if value.is_floating_point()}
-        return message | {f"network.{name}": value.cpu() for name, value in floats.items()}
+        state = self.network.state_dict()
+        buffers = {name: state[name] for name in state.keys() - set(self.names)}
+        floats = {name: value for name, value in sorted(buffers.items()) if value.is_floating_point()}
+        return message | {f"network.{name}": value.half().cpu() for name, value in floats.items()}
+
+    @torch.no_grad()
+    def load_quantised(self, message: Message) -> None:
+        """Take over the grids and integers of a message, and its buffers."""
+        state = self.network.state_dict()
+        for name, sent in message.items():
+            name = name.removeprefix("network.")
+            state[name].copy_(sent.symbols if isinstance(sent, Quantised) else sent)
+            if isinstance(sent, Quantised):
+                self.log_steps[self.names.index(name)] = torch.tensor(sent.step).log()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The k, and everything about the grids."""
+        grids = [self.log_steps, *self.mixtures.parameters()]
+        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}, {"params": grids}]
+        return [{**group, "weight_decay": 0.0} for group in groups]
 
     def configure_optimizers(self) -> Any:
-        """A fresh optimiser and a schedule over the steps of the present training."""
-        settings = [*self.mixtures.parameters(), self.log_steps]
-        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}, {"params": settings}]
-        optimizer = self.optimizer({**group, "weight_decay": 0.0} for group in groups)
-        optimizer.param_groups[1]["lr"] *= self.step_rate
-
-        def factor(step: int) -> float:
-            return learning_rate_factor(step / self._steps(), self.warmup, self.decay, self.hold)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """A fresh optimiser, the grids at a rate of their own, and a schedule over the training's steps."""
+        configured = super().configure_optimizers()
+        schedule = configured["lr_scheduler"]["scheduler"]
+        schedule.base_lrs[1] *= self.step_rate
+        configured["optimizer"].param_groups[1]["lr"] *= self.step_rate
+        return configured
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw a fresh network from torch's global generator, and put grids and mixtures back."""
+        """Draw a fresh network from torch's global generator, and put it on grids of their first steps."""
         super().reset_parameters()
-        self.log_steps.fill_(math.log(self.initial_step))
+        for k, log_step in zip(self.network.parameters(), self.log_steps, strict=True):
+            spread = float(k.std(correction=0))
+            step = self.initial_step * spread if spread > 0 else STEP_FROM_ZERO
+            k.div_(step)
+            log_step.copy_(torch.tensor(step).log())
         for mixture in self.mixtures:
-            mixture.reset_parameters()  # type: ignore[operator]
+            assert isinstance(mixture, LogisticMixture)
+            mixture.reset_parameters()
+
+
+def _straight_through(exact: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+    """The rounded tensor, with the gradient of the tensor itself."""
+    return exact + (rounding(exact) - exact).detach()
