@@ -61,13 +61,17 @@ class CrossEntropy(L.LightningModule):
         )
         return loss * batch.weight
 
-    def configure_optimizers(self) -> Any:
-        """A fresh optimiser and a schedule over the steps of the present training."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, in groups for the optimiser."""
         # Scales, shifts and biases are not decayed: it would only fight their job.
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p.ndim > 1]}]
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
-        optimizer = self.optimizer(group for group in groups if group["params"])
+        return groups
+
+    def configure_optimizers(self) -> Any:
+        """A fresh optimiser and a schedule over the steps of the present training."""
+        optimizer = self.optimizer(group for group in self.parameter_groups() if group["params"])
 
         def factor(step: int) -> float:
             steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
