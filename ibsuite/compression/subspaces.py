@@ -158,8 +158,13 @@ def random_projection(kind: ProjectionKind, dimension: int, size: int, seed: int
     """
     if kind not in PROJECTIONS:
         raise Refusal(f"projection must be one of {', '.join(get_args(ProjectionKind))}; got {kind!r}")
+    check_dimension(dimension, size)
+    return PROJECTIONS[kind](dimension, size, generator(seed, dimension, size))
+
+
+def check_dimension(dimension: int, size: int) -> None:
+    """Refuse a subspace of no dimension, or of more than there are weights."""
     if not 1 <= dimension <= size:
         raise Refusal(
             f"a subspace of {size} weights has from 1 to {size} dimensions, not {dimension}; change dimension"
         )
-    return PROJECTIONS[kind](dimension, size, generator(seed, dimension, size))

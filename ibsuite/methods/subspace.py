@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from ibsuite.compression import random_projection
-from ibsuite.compression.subspaces import ProjectionKind
+from ibsuite.compression.subspaces import ProjectionKind, check_dimension
 from ibsuite.interface import Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
 from ibsuite.methods.schedules import Decay
@@ -39,8 +39,8 @@ class Subspace(CrossEntropy):
         label_smoothing: share of probability that the target spreads over all classes.
 
     Raises:
-        Refusal: the network keeps buffers, as batch norm does, which z does not hold; or there are fewer
-            weights than coordinates.
+        Refusal: the network keeps buffers, as batch norm does, which z does not hold, or shares weights
+            between layers; or there are fewer weights than coordinates.
     """
 
     seed: Tensor
@@ -55,6 +55,10 @@ class Subspace(CrossEntropy):
         decay: Decay = "cosine",
         label_smoothing: float = 0.0,
     ) -> None:
+        if len(list(network.named_parameters(remove_duplicate=False))) > len(list(network.parameters())):
+            raise Refusal(
+                f"{type(network).__name__} shares weights between layers, which a subspace cannot hold"
+            )
         if buffers := [name for name, _ in network.named_buffers()]:
             raise Refusal(
                 f"{type(network).__name__} keeps {buffers[0]!r}, which a subspace of weights does not hold; "
@@ -63,12 +67,11 @@ class Subspace(CrossEntropy):
         shapes = {name: p.shape for name, p in network.named_parameters() if p.requires_grad}
         _hold_as_buffers(network)
         super().__init__(network, optimizer, warmup, decay, label_smoothing)
-        self.shapes, self.dimension, self.kind = shapes, dimension, projection
-        self.z = nn.Parameter(torch.zeros(dimension))
+        self.shapes, self.kind = shapes, projection
         self.register_buffer("seed", torch.tensor(0))
         self.register_load_state_dict_post_hook(_draw_again)
         self._at: Tensor | None = None
-        self.reset_parameters()
+        self.resize(dimension)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The coordinates."""
@@ -102,8 +105,9 @@ class Subspace(CrossEntropy):
 
     def resize(self, dimension: int) -> None:
         """Another number of coordinates in a fresh subspace, as after ``reset_parameters``."""
+        check_dimension(dimension, self.size)
         self.dimension = dimension
-        self.z = nn.Parameter(self.z.new_zeros(dimension))
+        self.z = nn.Parameter(torch.zeros(dimension, device=self.seed.device))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -127,11 +131,10 @@ class Subspace(CrossEntropy):
 
 def _hold_as_buffers(network: nn.Module) -> None:
     """Turn parameters into buffers that are not saved: they move with the network, and are not trained."""
-    held: dict[int, Tensor] = {}  # a weight that has two places stays one
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
-            module.register_buffer(name, held.setdefault(id(parameter), parameter.detach()), persistent=False)
+            module.register_buffer(name, parameter.detach(), persistent=False)
 
 
 def _draw_again(module: Subspace, _: Any) -> None:
