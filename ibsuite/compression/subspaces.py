@@ -78,9 +78,7 @@ class Sparse(nn.Module):
         super().__init__()
         self.size, count = size, round(math.sqrt(size))
         edges = torch.arange(count + 1) * size // count
-        place = torch.rand(
-            dimension, count, generator=draws
-        ).double()  # of 24 bits: the product stays in its strip
+        place = torch.rand(dimension, count, generator=draws).double()  # 24 bits: below 1 after the product
         rows = edges[:-1] + (place * edges.diff()).long()
         signs = torch.randint(2, (dimension, count), generator=draws) * 2 - 1
         self.register_buffer("rows", rows, persistent=False)
