@@ -12,7 +12,7 @@ from ibsuite.callbacks.offline import Description, OfflineCode
 from ibsuite.callbacks.pricing import share_buffers
 from ibsuite.callbacks.straight_through import StraightThrough
 from ibsuite.compression import prune, quantise_kmeans, quantise_uniform
-from ibsuite.interface import LabelSequence, Message, Quantised, Refusal
+from ibsuite.interface import LabelSequence, Message, Quantised, QuantisedMethod, Refusal
 
 FINE_STEP = 0.125
 """Step of the grid of biases and of scales and shifts, in standard deviations of the tensor."""
@@ -92,6 +92,14 @@ class NetworkCompressionCode(OfflineCode):
         self.temperatures = check_temperatures(temperatures)
         self.rate: dict[str, Any] = {}  # the one that is fine-tuned
         self.quantiser: StraightThrough | None = None
+
+    def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
+        """Refuse a method whose weights are quantised already."""
+        if isinstance(module, QuantisedMethod):
+            raise Refusal(
+                f"{type(module).__name__} quantises its weights itself: use --code=TwoPartCode "
+                f"with code.formats=[quantised]"
+            )
 
     def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
         """Training, and fine-tuning where it is asked for."""
