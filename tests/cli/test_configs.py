@@ -1,9 +1,11 @@
 """Every packaged config can be named, composed and run, and says at its top how."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ibsuite.arguments import config_folder
 from ibsuite.fit import main
@@ -24,7 +26,7 @@ SHORT = [
     "--logger=null",
     "--trainer.enable_progress_bar=false",
 ]
-DIGITS = ["--data=Digits", "--data.num_labels=40", "--data.batch_size=16"]
+DIGITS = ["--data=Digits", "--data.margin=0", "--data.num_labels=40", "--data.batch_size=16"]
 
 
 def run(tmp_path: Path, *args: str) -> dict[str, Any]:
@@ -35,7 +37,9 @@ def run(tmp_path: Path, *args: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_on_digits(tmp_path: Path, name: str) -> None:
-    result = run(tmp_path, "--config", name, *DIGITS, *SHORT, "--trainer.accelerator=cpu")
+    lenet = "ibsuite.nn.LeNet" in (CONFIGS / "experiment" / f"{name}.yaml").read_text()
+    fits = ["--model.network.padding=2"] if lenet else []  # 5x5 filters in 8x8 pixels
+    result = run(tmp_path, "--config", name, *DIGITS, *SHORT, *fits, "--trainer.accelerator=cpu")
     assert (tmp_path / name).is_dir()  # runs are filed under the experiment's own name
     assert result["parts"][-1]["stop"] == 40
 
@@ -68,3 +72,18 @@ def test_a_saved_config_repeats_the_run(tmp_path: Path) -> None:
     again = run(tmp_path / "b", "--config", str(saved))
     assert again["total_bits"] == first["total_bits"]
     assert saved.parent.name == next((tmp_path / "b").rglob("config.yaml")).parent.name
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "sweep").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sweep_has_settings_that_parse_and_charges_for_all(path: Path, capsys: Any) -> None:
+    sweep = yaml.safe_load(path.read_text())
+    first = {
+        name: spec.get("value", spec.get("values", [None])[0]) for name, spec in sweep["parameters"].items()
+    }
+    trials = math.prod(len(spec["values"]) for spec in sweep["parameters"].values() if "values" in spec)
+    assert first["code.settings_compared"] == trials
+    config = sweep["command"][sweep["command"].index("--config") + 1]
+    with pytest.raises(SystemExit) as end:
+        main(["--config", config, *(f"--{name}={value}" for name, value in first.items()), "--print_config"])
+    assert end.value.code == 0
+    assert f"settings_compared: {trials}" in capsys.readouterr().out
