@@ -1,0 +1,58 @@
+"""Offline codes on two ranks: one run, one result, and ranks that agree about every choice."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "--data.num_labels=120",
+    "--data.batch_size=16",
+    "--trainer.accelerator=cpu",
+    "--threads=1",
+    "--logger=null",
+    "--code.min_steps=30",
+    "--code.max_steps=30",
+]
+CODES = {
+    # Batch normalisation: each rank's buffers are its own until they are shared.
+    "network_compression_digits": ["--model.network=ConvNet", "--model.network.widths=[4]"],
+    "variational_digits": ["--code.draws=3", "--code.watched=1"],
+}
+
+
+def run(folder: Path, *args: str) -> tuple[dict[str, Any], str]:
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "ibsuite.fit", *args, *SMALL],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.rglob("codelength.json")
+    return json.loads(path.read_text()), done.stdout
+
+
+@pytest.mark.parametrize("config", CODES)
+def test_two_processes_are_one_run(tmp_path: Path, config: str) -> None:
+    args = ["--config", config, *CODES[config]]
+    two, said = run(tmp_path / "two", *args, "--config", "trainer/two_processes")
+    again, _ = run(tmp_path / "again", *args, "--config", "trainer/two_processes")
+    one, _ = run(tmp_path / "one", *args)
+    assert two["cost"]["devices"] == 2
+    assert said.count("charge") == 1  # one table
+    assert two["charges"] == again["charges"]
+    assert two["total_bits"] == math.fsum(two["charges"].values())
+    # Ranks draw noise, and normalise batches, on their own: the training is another one.
+    assert two["total_bits"] == pytest.approx(one["total_bits"], rel=0.25)
+    assert two["charges"].get("choices") == one["charges"].get("choices")
