@@ -94,12 +94,15 @@ class NetworkCompressionCode(OfflineCode):
         self.quantiser: StraightThrough | None = None
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
-        """Refuse a method whose weights are quantised already."""
+        """Refuse weights that are quantised already, or that have two places."""
         if isinstance(module, QuantisedMethod):
             raise Refusal(
                 f"{type(module).__name__} quantises its weights itself: use --code=TwoPartCode "
                 f"with code.formats=[quantised]"
             )
+        places = [id(p) for _, p in module.named_parameters(remove_duplicate=False)]
+        if len(set(places)) < len(places):
+            raise Refusal("two layers share a weight, which would be sent and quantised twice; untie them")
 
     def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
         """Training, and fine-tuning where it is asked for."""

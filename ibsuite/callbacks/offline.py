@@ -256,7 +256,7 @@ class OfflineCode(L.Callback, ABC):
         if not trainer.is_global_zero:
             return
         run, n = Path(trainer.default_root_dir), self.sequence.num_labels
-        label_bits = described.charges["labels"]
+        label_bits, log2_probs = described.charges["labels"], described.log2_probs
         part = {"start": 0, "stop": n, "bits": label_bits, "bits_per_label": label_bits / n,
                 "accuracy": described.accuracy, "steps": sum(steps for _, steps in self.stages)}  # fmt: skip
         if described.weights is not None:
@@ -270,7 +270,10 @@ class OfflineCode(L.Callback, ABC):
             compared=described.compared,
             parts=[part],
             curve=[*self.curve, *described.curve],
-            labels={"log2_probs": described.log2_probs.numpy(), "names": [self.code]},
+            labels={
+                "log2_probs": described.log2_probs.numpy(),
+                "names": [f"draw {i}" for i in range(len(described.log2_probs))],
+            },
             model_information_bits=total - label_bits,
             standard_error_bits=described.standard_error_bits,
             test=test,

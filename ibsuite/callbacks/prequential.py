@@ -23,7 +23,16 @@ from ibsuite.callbacks.result import provenance, write_result
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.stop_rule import StopRule
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
-from ibsuite.interface import Ahead, Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
+from ibsuite.interface import (
+    Ahead,
+    Classifier,
+    Coordinates,
+    LabelledInputs,
+    LabelSequence,
+    Refusal,
+    Status,
+    Stretch,
+)
 from ibsuite.seeds import derive_seed
 
 
@@ -198,6 +207,8 @@ class PrequentialCode(L.Callback):
         sequence = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
+        if self.start.kind == "warm" and isinstance(pl_module, Coordinates):
+            raise Refusal("coordinates mean nothing in another block's subspace: use code.start=fresh")
         self.sequence, self.trainings = sequence, self.plan(sequence)
         if self.views:
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later

@@ -11,8 +11,8 @@ from ibsuite.interface import Message, Quantised
 class StraightThrough:
     """Quantised weights in every forward and backward pass, their gradient applied to the weights behind.
 
-    What was pruned stays pruned and steps stay as they are; a weight may move to another value of
-    its grid or codebook, and each entry of a codebook follows the mean of its weights.
+    A weight that was pruned or rounded to zero stays zero, and steps stay as they are; others may move to
+    another value of their grid or codebook, and each entry of a codebook follows the mean of its weights.
 
     Args:
         message: tensors as they were quantised; those that are not are trained as they are.

@@ -57,6 +57,11 @@ class EntropyPenalised(CrossEntropy):
             raise Refusal(f"model.initial_step must be positive, got {initial_step}")
         if not 0 <= length_warmup <= 1:
             raise Refusal(f"model.length_warmup must lie in [0, 1], got {length_warmup}")
+        places = [id(p) for _, p in network.named_parameters(remove_duplicate=False)]
+        if len(set(places)) < len(places):
+            raise Refusal(
+                f"{type(network).__name__} shares weights between layers; a grid is one layer's own"
+            )
         self.initial_step, self.step_rate, self.length_warmup = initial_step, step_rate, length_warmup
         self.names = [name for name, _ in network.named_parameters()]
         self.log_steps = nn.Parameter(torch.zeros(len(self.names)))
