@@ -271,8 +271,8 @@ class OfflineCode(L.Callback, ABC):
             parts=[part],
             curve=[*self.curve, *described.curve],
             labels={
-                "log2_probs": described.log2_probs.numpy(),
-                "names": [f"draw {i}" for i in range(len(described.log2_probs))],
+                "log2_probs": log2_probs.numpy(),
+                "names": [f"draw {draw + 1}" for draw in range(len(log2_probs))],
             },
             model_information_bits=total - label_bits,
             standard_error_bits=described.standard_error_bits,
