@@ -20,6 +20,7 @@ the labels of 1,797 handwritten digits, in about a minute, with nothing to downl
 
   python -m ibsuite.fit --config prequential_mnist --dry_run     blocks, steps, minutes, disk
   python -m ibsuite.fit --config data/cifar10 --code.epochs=40   a packaged fragment, and one option
+  python -m ibsuite.fit --config variational_digits              another code of the same labels
   python -m ibsuite.fit --config mine.yaml --ckpt_path=last      go on with an unfinished run
   python -m ibsuite.fit --model.network=MLP --model.network.hidden=[512,512]
   python -m ibsuite.fit --config trainer/two_processes           each batch shared by two processes
@@ -47,16 +48,29 @@ TRAINER = {
     "--trainer.gradient_clip_val FLOAT": "Clip gradients.",
     "--trainer.log_every_n_steps INT = 50": "How often the training loss is logged.",
 }
+CODES = {
+    "two_part": "TwoPartCode",
+    "network_compression": "NetworkCompressionCode",
+    "subspace": "SubspaceCode",
+    "variational": "VariationalCode",
+}
+"""The codes beside the default one, by their files."""
+METHODS = {"entropy_penalised": "EntropyPenalised", "subspace": "Subspace", "variational": "Variational"}
 
 
 def manual() -> str:
     """The whole page."""
     page = [INTRODUCTION, *_section("General", GENERAL)]
     page += _class_section("--code", "callbacks/prequential.py", "PrequentialCode")
+    for file, name in CODES.items():
+        page += _class_section("--code", f"callbacks/{file}.py", name, f"--code={name}")
     page += _class_section("--data", "data/labelled.py", "LabelledData")
     page += _family("Data sets (--data=NAME)", "data", "LabelledData")
     page += _family("Augmentations (--data.augment=NAME)", "data", "Augmentation")
     page += _class_section("--model", "methods/cross_entropy.py", "CrossEntropy")
+    for file, name in METHODS.items():
+        page += _class_section("--model", f"methods/{file}.py", name, f"--model={name}")
+    page += _family("Priors over weights (--model.prior=NAME, with --model=Variational)", "nn", "Prior")
     page += _family("Networks (--model.network=NAME)", "nn", "Module")
     page += _class_section("--logger", "loggers/weights_and_biases.py", "WeightsAndBiases")
     page += _section("--trainer: Lightning's own; the most used", TRAINER)
@@ -68,17 +82,18 @@ def manual() -> str:
 
 
 def _section(title: str, rows: dict[str, str]) -> list[str]:
-    lines = [title]
+    lines = textwrap.wrap(title, WIDTH)
     for option, meaning in rows.items():
         filled = textwrap.wrap(meaning, WIDTH - 8)
         lines += [f"  {option}", *(f"      {line}" for line in filled)]
     return [*lines, ""]
 
 
-def _class_section(option: str, file: str, name: str) -> list[str]:
+def _class_section(option: str, file: str, name: str, title: str = "") -> list[str]:
     (found,) = (node for node in _classes(PACKAGE / file) if node.name == name)
-    rows = {f"{option}.{told}": meaning for told, meaning in _arguments(found)}
-    return _section(f"{option}: {_first_sentence(found)}", rows)
+    parents = [node for path in sorted((PACKAGE / file).parent.glob("*.py")) for node in _classes(path)]
+    rows = {f"{option}.{told}": meaning for told, meaning in _arguments(found, parents)}
+    return _section(f"{title or option}: {_first_sentence(found)}", rows)
 
 
 def _family(title: str, room: str, base: str) -> list[str]:
@@ -109,11 +124,14 @@ def _first_sentence(node: ast.ClassDef) -> str:
     return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
 
 
-def _arguments(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """Name, type and default of each argument of a class, and what its docstring says of it."""
+def _arguments(node: ast.ClassDef, parents: list[ast.ClassDef]) -> Iterator[tuple[str, str]]:
+    """Name, type and default of each argument of a class, and what its docstring says of it.
+
+    The constructor may be that of a class beside it, which it extends.
+    """
     docstring = ast.get_docstring(node) or ""
     told = dict(re.findall(r"^    (\w+): (.*(?:\n(?:      .*|$))*)", docstring, re.MULTILINE))
-    (init,) = (f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__")
+    init = _constructor(node, parents)
     arguments = init.args.args[1:]
     given = [ast.unparse(default) for default in init.args.defaults]
     defaults = [None] * (len(arguments) - len(given)) + given
@@ -121,3 +139,9 @@ def _arguments(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
         kind = ast.unparse(argument.annotation).replace("'", "") if argument.annotation else ""
         text = " ".join(told.get(argument.arg, "").split()).replace("``", "")
         yield f"{argument.arg} {kind}" + (f" = {default}" if default is not None else ""), text
+
+
+def _constructor(node: ast.ClassDef, parents: list[ast.ClassDef]) -> ast.FunctionDef:
+    own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
+    bases = {_last_name(base) for base in node.bases}
+    return own[0] if own else next(_constructor(p, parents) for p in parents if p.name in bases)

@@ -20,7 +20,7 @@ from ibsuite.manual import manual
 def test_every_argument_is_explained(option: str, cls: type) -> None:
     lines = manual().splitlines()
     for name in list(inspect.signature(cls.__init__).parameters)[1:]:
-        (at,) = [i for i, line in enumerate(lines) if line.startswith(f"  {option}.{name} ")]
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {option}.{name} "))
         assert lines[at + 1].startswith("      "), f"{option}.{name} is not explained"
 
 
@@ -30,6 +30,20 @@ def test_every_data_set_network_and_augmentation_is_listed() -> None:
     kinds = (data.LabelledData, data.Augmentation, torch.nn.Module)
     wanted = {c.__name__ for c in modules if issubclass(c, kinds) and c.__name__ in OWN_CLASSES}
     assert wanted - {"LabelledData", "Augmentation"} <= listed
+
+
+def test_every_code_and_method_has_a_section_that_explains_its_arguments() -> None:
+    sections = manual().split("\n\n")
+    codes = [c for c in vars(callbacks).values() if inspect.isclass(c) and hasattr(c, "ahead")]
+    found = [c for c in vars(methods).values() if inspect.isclass(c)]
+    for option, cls in [*(("--code", c) for c in codes), *(("--model", c) for c in found)]:
+        default = cls in (callbacks.PrequentialCode, methods.CrossEntropy)
+        title = f"{option}:" if default else f"{option}={cls.__name__}:"
+        (section,) = [s for s in sections if s.startswith(title)]
+        lines = section.splitlines()
+        for name in inspect.signature(cls).parameters:
+            (at,) = [i for i, line in enumerate(lines) if line.startswith(f"  {option}.{name} ")]
+            assert lines[at + 1].startswith("      "), f"{title} {name} is not explained"
 
 
 def test_help_imports_no_torch() -> None:
