@@ -55,7 +55,12 @@ CODES = {
     "variational": "VariationalCode",
 }
 """The codes beside the default one, by their files."""
-METHODS = {"entropy_penalised": "EntropyPenalised", "subspace": "Subspace", "variational": "Variational"}
+METHODS = {
+    "entropy_penalised": "EntropyPenalised",
+    "subspace": "Subspace",
+    "variational": "Variational",
+    "variational_subspace": "VariationalSubspace",
+}
 
 
 def manual() -> str:

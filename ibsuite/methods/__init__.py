@@ -4,5 +4,6 @@ from ibsuite.methods.cross_entropy import CrossEntropy
 from ibsuite.methods.entropy_penalised import EntropyPenalised
 from ibsuite.methods.subspace import Subspace
 from ibsuite.methods.variational import Variational
+from ibsuite.methods.variational_subspace import VariationalSubspace
 
-__all__ = ["CrossEntropy", "EntropyPenalised", "Subspace", "Variational"]
+__all__ = ["CrossEntropy", "EntropyPenalised", "Subspace", "Variational", "VariationalSubspace"]

@@ -77,10 +77,16 @@ class Subspace(CrossEntropy):
         """The coordinates."""
         return [{"params": [self.z]}]
 
+    def coordinates(self) -> Tensor:
+        """Where in the subspace the network is, (dimension,)."""
+        return self.z
+
     def weights(self) -> dict[str, Tensor]:
         """theta_0 + P z by name, with gradients."""
         with torch.autocast(self.z.device.type, enabled=False):
-            moved = self.projection(self.z).split([shape.numel() for shape in self.shapes.values()])
+            moved = self.projection(self.coordinates()).split(
+                [shape.numel() for shape in self.shapes.values()]
+            )
         start = dict(self.network.named_buffers())
         named = zip(self.shapes.items(), moved, strict=True)
         return {name: start[name] + part.view(shape) for (name, shape), part in named}
@@ -94,8 +100,9 @@ class Subspace(CrossEntropy):
         """Weights at z; those of the last call again where nothing is learnt and z is the same."""
         if torch.is_grad_enabled():
             return self.weights()
-        if self._at is None or self._at.device != self.z.device or not torch.equal(self._at, self.z):
-            self._at, self._kept = self.z.detach().clone(), self.weights()
+        z = self.coordinates()
+        if self._at is None or self._at.device != z.device or not torch.equal(self._at, z):
+            self._at, self._kept = z.detach().clone(), self.weights()
         return self._kept
 
     @property
