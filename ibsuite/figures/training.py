@@ -26,7 +26,7 @@ def training_figure(curves: Mapping[str, Rows], uniform_bits: float) -> "Figure"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 3.8), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(9.6, 3.6 + 0.12 * len(curves)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     bits, share = figure.subplots(1, 2)
     for (name, rows), colour in zip(curves.items(), PALETTE, strict=False):
@@ -47,5 +47,7 @@ def training_figure(curves: Mapping[str, Rows], uniform_bits: float) -> "Figure"
     for axes in (bits, share):
         axes.set_xlabel("epoch")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8, frameon=False)
+    figure.legend(
+        *bits.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+    )
     return figure

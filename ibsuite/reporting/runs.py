@@ -102,8 +102,9 @@ def told_apart(runs: Sequence[Run]) -> list[str]:
     names = []
     for run, recipe in zip(runs, recipes, strict=True):
         alike = [other for r, other in zip(runs, recipes, strict=True) if r.experiment == run.experiment]
-        differ = [key for key in keys if any(other.get(key) != recipe.get(key) for other in alike)]
-        said = [f"{key.split('.')[-1]}={recipe.get(key)}" for key in differ[:3]]
+        common = [key for key in keys if all(key in other for other in alike)]
+        differ = [key for key in common if any(other[key] != recipe[key] for other in alike)]
+        said = [f"{key.split('.')[-1]}={recipe[key]}" for key in differ[:3]]
         words = [run.experiment] if several or not said else []
         names.append(" ".join([*words, *said]))
     twice = len(set(names)) < len(names)
