@@ -127,6 +127,8 @@ def _search(options: argparse.Namespace, rest: list[str]) -> int:
         "epochs": options.epochs, "dimension": {"mean": mean, "std": std, "values": found},
         "seeds": options.seeds, "tried": rows, **provenance(),
     }  # fmt: skip
+    words = document["command"].split(" ")  # where the result lies is no part of it
+    document["command"] = " ".join(word for word in words if not word.startswith("--out"))
     write_json(folder / f"{name}.json", document)
     return 0
 
