@@ -204,7 +204,7 @@ def test_a_checkpoint_goes_on_where_it_was_taken(tmp_path: Any) -> None:
 
 
 def test_it_codes_digits_prequentially(fit: Callable[..., Any]) -> None:
-    """Through the same callbacks as any method: retrained for every block, warm starts as well."""
+    """Through the same callbacks as any method: retrained for every block, in a subspace of its own."""
     method = Subspace(LeNet((1, 8, 8), 10, padding=2), 40, optimizer=lambda p: torch.optim.Adam(p, lr=0.1))
-    code = fit(method=method, code=small_code(start="warm", averaging=0.9))
+    code = fit(method=method, code=small_code(averaging=0.9))
     assert code.finished
