@@ -1,6 +1,6 @@
 """Intrinsic-dimension coding: a few coordinates in a random subspace, then the labels."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import lightning.pytorch as L
 
@@ -20,7 +20,6 @@ class SubspaceCode(NetworkCompressionCode):
     Source: Blier & Ollivier 2018, section 3.2 and Algorithm 1; Li et al. 2018.
 
     Args:
-        sparsities: of no effect: coordinates are not pruned.
         steps: of a uniform grid, in standard deviations of the coordinates.
         levels: entries of a k-means codebook, zero among them; an alternative to ``steps``.
         finetune_epochs: passes over the labels after quantising; 0: none.
@@ -48,9 +47,26 @@ class SubspaceCode(NetworkCompressionCode):
     code = "subspace"
     coarse_dimensions = 0
 
-    def rates(self) -> list[dict[str, Any]]:
-        """Every precision that is tried."""
-        return list({(r["quantiser"], r["rate"]): r | {"sparsity": 0.0} for r in super().rates()}.values())
+    def __init__(
+        self,
+        steps: Sequence[float] = (0.25, 0.5, 1.0),
+        levels: Sequence[int] = (),
+        finetune_epochs: float = 0.0,
+        finetune_rate: float = 0.1,
+        temperatures: Sequence[float] = (1.0,),
+        epochs: float = 20.0,
+        min_steps: int = 200,
+        max_steps: int = 100_000,
+        watched: int = 0,
+        views: int = 0,
+        settings_compared: int = 1,
+        seed: int = 0,
+    ) -> None:
+        unpruned = (0.0,)  # coordinates are all alike
+        super().__init__(
+            unpruned, steps, levels, finetune_epochs, finetune_rate, temperatures, epochs, min_steps,
+            max_steps, watched, views, settings_compared, seed,
+        )  # fmt: skip
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method that does not train in a subspace."""
