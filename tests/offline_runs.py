@@ -28,7 +28,8 @@ def code_of(kind: str, **settings: Any) -> OfflineCode:
     if kind == "variational":
         return VariationalCode(**{"draws": 3, "watched": 0, **given})
     if kind == "subspace":
-        return SubspaceCode(**{**RATES, **given})
+        precisions = {name: value for name, value in RATES.items() if name != "sparsities"}
+        return SubspaceCode(**{**precisions, **given})
     finetuning = {"finetune_epochs": 2, "finetune_rate": 0.5} if kind == "finetuned" else {}
     return NetworkCompressionCode(**{**RATES, **finetuning, **given})
 

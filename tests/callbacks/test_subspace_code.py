@@ -15,8 +15,8 @@ from ibsuite.nn import MLP
 from ibsuite.record import read_csv
 
 
-def test_precisions_are_tried_once_each_whatever_the_sparsities() -> None:
-    rates = SubspaceCode(sparsities=[0.0, 0.5, 0.9], steps=[0.5, 1.0], levels=[3]).rates()
+def test_every_precision_is_tried_and_nothing_is_pruned() -> None:
+    rates = SubspaceCode(steps=[0.5, 1.0], levels=[3]).rates()
     assert [(rate["quantiser"], rate["rate"]) for rate in rates] == [
         ("step", 0.5),
         ("step", 1.0),
