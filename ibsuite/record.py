@@ -21,6 +21,8 @@ from typing import Any
 SCHEMA = 1
 CONFIG = "config.yaml"
 CODELENGTH = "codelength.json"
+COMPRESSION = "compression.json"
+NETWORK = "network"
 LABELS = "labels.npz"
 CURVE = "curve.csv"
 METRICS = "metrics.csv"
@@ -119,6 +121,48 @@ class Codelength:
         document["compression_ratio"] = self.compression_ratio
         document["mutual_information_bits_per_label"] = self.mutual_information_bits_per_label
         return document
+
+
+@dataclass(kw_only=True)
+class Compression:
+    """What was left of a network and what that costs to run (``compression.json``); before: unpruned."""
+
+    architecture: dict[str, str]
+    """full, small: widths behind the input, layer by layer, ``784-300-100``."""
+    weights: dict[str, int]
+    """full, small: entries of weight matrices and kernels, no biases."""
+    activations: dict[str, int]
+    """full, small: floats at run time: maps, pools, features and hidden units, neither image nor output."""
+    macs: dict[str, int]
+    """full, small: multiply-accumulates for one input."""
+    file_bytes: dict[str, int]
+    """full, small: of the saved network, its description included."""
+    latency_seconds: dict[str, dict[str, float]]
+    """full, small: median seconds of one call, by batch size, on the device and threads of the run."""
+    max_logit_difference: float
+    """Between the masked network and the one from which the units were removed, over inputs of the run."""
+    validation_error_percent: dict[str, float] | None
+    """removed, finetuned: on labels that were held out of the training; null where none were."""
+    test_error_percent: dict[str, float] | None
+    """removed, finetuned: on the test split; null where there is none."""
+    gates: list[dict[str, Any]]
+    """name, units, kept, positions, rate_bits, mi_upper_bits (null for channels), log_alpha: {edges, counts}.
+    """
+
+    @property
+    def r_w_percent(self) -> float:
+        """Surviving weights, percent."""
+        return 100 * self.weights["small"] / self.weights["full"]
+
+    @property
+    def r_n_percent(self) -> float:
+        """Surviving activations, percent."""
+        return 100 * self.activations["small"] / self.activations["full"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as it is written."""
+        shares = {"r_w_percent": self.r_w_percent, "r_n_percent": self.r_n_percent}
+        return {"schema": SCHEMA, **shares, **asdict(self)}
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
