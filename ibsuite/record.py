@@ -180,10 +180,24 @@ def write_codelength(run: Path, codelength: Codelength) -> None:
 
 def read_codelength(run: Path) -> dict[str, Any]:
     """Read ``codelength.json`` of a finished run; FileNotFoundError where it is unfinished."""
-    document: dict[str, Any] = json.loads((run / CODELENGTH).read_text())
+    return _read(run / CODELENGTH)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
     if document.get("schema") != SCHEMA:
-        raise ValueError(f"{run / CODELENGTH} has schema {document.get('schema')}, not {SCHEMA}")
+        raise ValueError(f"{path} has schema {document.get('schema')}, not {SCHEMA}")
     return document
+
+
+def write_compression(run: Path, compression: Compression) -> None:
+    """Write ``compression.json`` into the run folder."""
+    write_json(run / COMPRESSION, compression.as_dict())
+
+
+def read_compression(run: Path) -> dict[str, Any]:
+    """Read ``compression.json`` of a run that compressed a network; FileNotFoundError where it did not."""
+    return _read(run / COMPRESSION)
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
