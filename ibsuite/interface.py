@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Refusal(Exception):
@@ -68,6 +68,25 @@ class Divergence(NamedTuple):
     """Of its Monte-Carlo estimate; 0 where the KL has a closed form."""
     prior_bits: float
     """Settings of the prior that were fitted to the labels and have to be sent, bits."""
+
+
+class GateReading(NamedTuple):
+    """The state of one gate on information."""
+
+    place: str
+    """Name of the layer behind which it stands."""
+    positions: int
+    """Of a map, for which one gate is shared; 1 for features."""
+    rate_bits: float
+    """What it lets pass at most, up to a constant, bits a sample."""
+    mu: Tensor
+    """Means of the factors, (units,)."""
+    sigma: Tensor
+    """Their standard deviations, (units,)."""
+    log_alpha: Tensor
+    """log(sigma^2 / mu^2), (units,)."""
+    kept: Tensor
+    """Which units are left in evaluation, (units,), bool."""
 
 
 class Status(NamedTuple):
@@ -179,6 +198,26 @@ class Coordinates(Protocol):
 
     dimension: int
     """How many there are."""
+
+
+@runtime_checkable
+class GatedUnits(Protocol):
+    """A method whose network has gates on its units, and can lose those that are shut."""
+
+    network: nn.Module
+    compressing: bool
+    """Whether the rates of the gates belong to the loss."""
+    kept_units: dict[str, Tensor] | None
+    """Which units were left at every gate when the others were removed; None before that."""
+
+    def gate_readings(self) -> list[GateReading]:
+        """The state of every gate; none once units have been removed."""
+
+    def gate_inputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What every gate multiplies when ``x`` passes."""
+
+    def remove_units(self) -> None:
+        """Put the small dense network in the place of the gated one."""
 
 
 @runtime_checkable

@@ -51,6 +51,7 @@ TRAINER = {
 CODES = {
     "two_part": "TwoPartCode",
     "network_compression": "NetworkCompressionCode",
+    "pruned_network": "PrunedNetworkCode",
     "subspace": "SubspaceCode",
     "variational": "VariationalCode",
 }
@@ -60,6 +61,7 @@ METHODS = {
     "subspace": "Subspace",
     "variational": "Variational",
     "variational_subspace": "VariationalSubspace",
+    "vibnet": "VIBNet",
 }
 
 

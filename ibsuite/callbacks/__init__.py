@@ -5,6 +5,7 @@ from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
 from ibsuite.callbacks.network_compression import NetworkCompressionCode
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.progress import CodingProgress
+from ibsuite.callbacks.pruned_network import PrunedNetworkCode
 from ibsuite.callbacks.subspace import SubspaceCode
 from ibsuite.callbacks.training_curve import TrainingCurve
 from ibsuite.callbacks.two_part import TwoPartCode
@@ -15,6 +16,7 @@ __all__ = [
     "NetworkCompressionCode",
     "NotFinite",
     "PrequentialCode",
+    "PrunedNetworkCode",
     "SaveStretch",
     "StopWhenNotFinite",
     "SubspaceCode",

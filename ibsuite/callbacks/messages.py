@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
 from ibsuite.codes import codelength_bits, label_log2_probs
-from ibsuite.coding import encode_weights
+from ibsuite.coding import WeightStream, encode_weights
 from ibsuite.interface import Message, Quantised, QuantisedMethod, Refusal
 
 
@@ -55,6 +55,7 @@ def describe_shortest(
     messages: Iterable[tuple[Mapping[str, Any], Message]],
     buffers: Collection[str],
     temperatures: Sequence[float],
+    head: WeightStream | None = None,
 ) -> Description:
     """The shortest two-part description among several messages, bits; the method is left as it says.
 
@@ -68,7 +69,9 @@ def describe_shortest(
         messages: what each was made with, and the message.
         buffers: names of the tensors that are buffers.
         temperatures: the logits are divided by the best of these; counted as alternatives.
+        head: what the receiver has to read before any of the messages.
     """
+    head = head or WeightStream(b"", {})
     labels, rows, order = code.sequence.labels, [], list(module.state_dict())
     best_total, best = float("inf"), None
     for settings, given in messages:
@@ -78,7 +81,7 @@ def describe_shortest(
         logits = code.price(trainer, module, code.sequence)
         priced = {t: codelength_bits(logits, labels, t) for t in temperatures}
         temperature = min(priced, key=priced.__getitem__)
-        model_bits, label_bits = 8 * len(stream.data), priced[temperature]
+        model_bits, label_bits = 8 * len(head.data + stream.data), priced[temperature]
         found = {"model_bits": model_bits, "label_bits": label_bits, "total_bits": model_bits + label_bits}
         rows.append({**settings, **found, "temperature": temperature, "accuracy": accuracy(logits, labels)})
         if model_bits + label_bits < best_total:
@@ -87,13 +90,16 @@ def describe_shortest(
     message, stream, logits, temperature, label_bits = best
     load_weights(module, message)
     return Description(
-        charges={**stream.charges, "labels": label_bits},
+        charges={
+            **{name: bits + head.charges.get(name, 0.0) for name, bits in stream.charges.items()},
+            "labels": label_bits,
+        },
         log2_probs=label_log2_probs(logits, labels, temperature)[None],
         accuracy=accuracy(logits, labels),
         alternatives=len(rows) * len(temperatures),
         temperature=temperature,
         curve=rows,
-        weights=stream.data,
+        weights=head.data + stream.data,
     )
 
 

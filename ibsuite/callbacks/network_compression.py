@@ -5,17 +5,14 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from torch import Tensor
 
-from ibsuite.callbacks.messages import Sent, check_temperatures, describe_shortest, narrowed, sent_tensors
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
 from ibsuite.callbacks.offline import Description, OfflineCode
 from ibsuite.callbacks.pricing import share_buffers
+from ibsuite.callbacks.rates import Rates
+from ibsuite.callbacks.retrain import restart
 from ibsuite.callbacks.straight_through import StraightThrough
-from ibsuite.compression import prune, quantise_kmeans, quantise_uniform
-from ibsuite.interface import LabelSequence, Message, Quantised, QuantisedMethod, Refusal
-
-FINE_STEP = 0.125
-"""Step of the grid of biases and of scales and shifts, in standard deviations of the tensor."""
+from ibsuite.interface import LabelSequence, QuantisedMethod, Refusal
 
 
 class NetworkCompressionCode(OfflineCode):
@@ -76,18 +73,12 @@ class NetworkCompressionCode(OfflineCode):
         seed: int = 0,
     ) -> None:
         super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
-        if not sparsities or not all(0 <= s < 1 for s in sparsities):
-            raise Refusal(f"code.sparsities must lie in [0, 1), got {list(sparsities)}")
-        if not (steps or levels) or not all(s > 0 for s in steps):
-            raise Refusal(f"code.steps must be positive, or code.levels given; got {list(steps)}")
-        if any(count < 2 for count in levels):
-            raise Refusal(f"a codebook needs at least two entries; code.levels is {list(levels)}")
         if finetune_epochs < 0 or finetune_rate <= 0:
             raise Refusal(
                 f"code.finetune_epochs must be at least 0 and code.finetune_rate positive, "
                 f"got {finetune_epochs} and {finetune_rate}"
             )
-        self.sparsities, self.steps, self.levels = list(sparsities), list(steps), list(levels)
+        self.rates = Rates(list(sparsities), list(steps), list(levels), self.coarse_dimensions)
         self.finetune_epochs, self.finetune_rate = finetune_epochs, finetune_rate
         self.temperatures = check_temperatures(temperatures)
         self.rate: dict[str, Any] = {}  # the one that is fine-tuned
@@ -115,34 +106,7 @@ class NetworkCompressionCode(OfflineCode):
     @property
     def readings(self) -> int:
         """At every rate, and once more after fine-tuning."""
-        return len(self.rates()) + bool(self.finetune_epochs)
-
-    # Rates
-
-    def rates(self) -> list[dict[str, Any]]:
-        """Every setting that is tried."""
-        kinds: list[tuple[str, float]] = [("step", s) for s in self.steps]
-        kinds += [("levels", count) for count in self.levels]
-        return [
-            {"sparsity": s, "quantiser": kind, "rate": rate} for s in self.sparsities for kind, rate in kinds
-        ]
-
-    def message(self, trained: Sent, rate: dict[str, Any]) -> Message:
-        """The trained tensors pruned and quantised at a rate; buffers in float16."""
-        weights = {name: value for name, value in trained.items() if name not in trained.buffers}
-        buffers = {name: narrowed(trained[name], torch.float16) for name in trained.buffers}
-        pruned = prune(weights, rate["sparsity"]) if rate["sparsity"] else weights
-        return {name: self._quantise(value, rate) for name, value in pruned.items()} | buffers
-
-    def _quantise(self, tensor: Tensor, rate: dict[str, Any]) -> Quantised:
-        left = tensor[tensor != 0]
-        spread = float(left.std(correction=0)) if len(left) > 1 else 0.0
-        spread = spread or float(tensor.abs().max()) or 1.0  # all alike: one step away from zero
-        if tensor.ndim < self.coarse_dimensions:
-            return quantise_uniform(tensor, FINE_STEP * spread)
-        if rate["quantiser"] == "levels":
-            return quantise_kmeans(tensor, int(rate["rate"]))
-        return quantise_uniform(tensor, rate["rate"] * spread)
+        return len(self.rates.settings()) + bool(self.finetune_epochs)
 
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """The shortest rate, or the fine-tuned network at the rate that was chosen before."""
@@ -155,12 +119,12 @@ class NetworkCompressionCode(OfflineCode):
         described = describe_shortest(
             self, trainer, module, [(self.rate, message)], trained.buffers, self.temperatures
         )
-        described.alternatives *= len(self.rates())
+        described.alternatives *= len(self.rates.settings())
         return described
 
     def _shortest(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         trained = sent_tensors(module)
-        messages = ((rate, self.message(trained, rate)) for rate in self.rates())
+        messages = ((rate, self.rates.message(trained, rate)) for rate in self.rates.settings())
         return describe_shortest(self, trainer, module, messages, trained.buffers, self.temperatures)
 
     # Fine-tuning
@@ -177,14 +141,8 @@ class NetworkCompressionCode(OfflineCode):
         self.curve += found.curve
         best = min(found.curve, key=lambda row: row["total_bits"])
         self.rate = {key: best[key] for key in ("sparsity", "quantiser", "rate")}
-        self.quantiser = StraightThrough(self.message(sent_tensors(module), self.rate))
-        module.training_steps = self.stages[1][1]  # type: ignore[assignment]
-        trainer.strategy.setup_optimizers(trainer)
-        for configured in trainer.lr_scheduler_configs:
-            scheduler = configured.scheduler
-            scheduler.base_lrs = [lr * self.finetune_rate for lr in scheduler.base_lrs]
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] *= self.finetune_rate
+        self.quantiser = StraightThrough(self.rates.message(sent_tensors(module), self.rate))
+        restart(trainer, module, self.stages[1][1], self.finetune_rate)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -202,7 +160,7 @@ class NetworkCompressionCode(OfflineCode):
 
     def _identity(self) -> list[str]:
         # The rate that is fine-tuned was chosen from these; their number is charged.
-        return [*super()._identity(), str(self.rates()), str(self.temperatures)]
+        return [*super()._identity(), str(self.rates.settings()), str(self.temperatures)]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and what is being fine-tuned."""

@@ -59,6 +59,8 @@ class OfflineCode(L.Callback, ABC):
     """
 
     code: str
+    watched_stages = 1
+    """Stages, from the first, along which the labels are priced now and then."""
 
     def __init__(
         self,
@@ -88,9 +90,13 @@ class OfflineCode(L.Callback, ABC):
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """Describe the trained method and the labels; leave the method as it was described."""
 
+    def rows(self, sequence: LabelSequence) -> Tensor:
+        """Positions of the labels that the method is trained on."""
+        return torch.arange(sequence.num_labels)
+
     def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
         """The stages of training: their names and optimiser steps."""
-        return [("training", self.length.steps(sequence.num_labels, sequence.batch_size))]
+        return [("training", self.length.steps(len(self.rows(sequence)), sequence.batch_size))]
 
     def begin_stage(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Begin the present stage; the first one begins from a reproducible initialisation."""
@@ -108,6 +114,9 @@ class OfflineCode(L.Callback, ABC):
         logits = self.price(trainer, module, test)
         bits = codelength_bits(logits, test.labels, temperature)
         return {"accuracy": accuracy(logits, test.labels), "nll_bits": bits}
+
+    def hand_over(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Leave further files in the run folder, before ``codelength.json``; called on every rank."""
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method that this code cannot describe; in one sentence, before anything is trained."""
@@ -137,7 +146,11 @@ class OfflineCode(L.Callback, ABC):
         name = self.stages[min(self.stage, len(self.stages) - 1)][0]
         text = f"{name} · {self.sequence.num_labels} labels"
         last: dict[str, Any] = next((row for row in reversed(self.curve) if "epoch" in row), {})
-        bits = [f"{key.removesuffix('_bits')} {last[key]:.0f} bit" for key in last if key.endswith("_bits")]
+        bits = [
+            f"{key.removesuffix('_bits')} {last[key]:.0f} bit"
+            for key in last
+            if key.endswith("_bits") and "/" not in key
+        ]
         text = " · ".join([text, *bits])
         return Status(before + self.steps_done, sum(steps for _, steps in self.stages), text)
 
@@ -207,8 +220,7 @@ class OfflineCode(L.Callback, ABC):
             return  # something has stopped the run in the middle: the stretch is done again on resuming
         StopWhenNotFinite().on_train_epoch_end(trainer, pl_module)  # before it is described
         self.steps_done, self.stretch_steps = self.steps_done + self.stretch_steps, 0
-        if self.stage == 0:
-            self._watch(trainer, pl_module)
+        self._watch(trainer, pl_module)
         if self.steps_done == self.stages[self.stage][1]:
             self.stage, self.steps_done = self.stage + 1, 0
         if self.finished:
@@ -220,14 +232,18 @@ class OfflineCode(L.Callback, ABC):
 
     def _watch(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Add a row to the curve where one of ``watched`` evenly spread points has been passed."""
-        steps = self.stages[0][1]
-        if not self.watched or self.steps_done * self.watched < (len(self.curve) + 1) * steps:
+        steps = [steps for _, steps in self.stages[: self.watched_stages]]
+        if not self.watched or self.stage >= len(steps):
+            return
+        done, watched = sum(steps[: self.stage]) + self.steps_done, len(self.curve)
+        if done * self.watched < (watched + 1) * sum(steps):
             return
         share_buffers(trainer, module)
-        epoch = self.steps_done * self.sequence.batch_size / self.sequence.num_labels
+        epoch = done * self.sequence.batch_size / len(self.rows(self.sequence))
         found = self.measure(trainer, module)
         self.curve.append({"epoch": epoch, **found})
-        self.tell_loggers(trainer, {"epoch": epoch, **{f"code/{key}": found[key] for key in found}})
+        named = {key if "/" in key else f"code/{key}": bits for key, bits in found.items()}
+        self.tell_loggers(trainer, {"epoch": epoch, **named})
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         try:
@@ -245,6 +261,7 @@ class OfflineCode(L.Callback, ABC):
         except Refusal as error:  # everything has been priced: that is not to be lost
             rank_zero_warn(f"no test figures: {error}")
             test = None
+        self.hand_over(trainer, module)
         total = math.fsum(described.charges.values())
         self.tell_loggers(trainer, {"code/total_bits": total})
         cost = {
@@ -290,9 +307,9 @@ class OfflineCode(L.Callback, ABC):
 
     def _next_stretch(self) -> Stretch:
         steps = self.stages[self.stage][1]
-        one_pass = max(1, round(self.sequence.num_labels / self.sequence.batch_size))
+        rows = self.rows(self.sequence)
+        one_pass = max(1, round(len(rows) / self.sequence.batch_size))
         usual = one_pass * max(1, round(SHORTEST_STRETCH / one_pass))
-        rows = torch.arange(self.sequence.num_labels)
         return Stretch(rows, min(usual, steps - self.steps_done), derive_seed(*self._key))
 
     def _identity(self) -> list[str]:

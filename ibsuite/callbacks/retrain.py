@@ -1,7 +1,7 @@
 """Beginning a training anew inside one ``trainer.fit``."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
@@ -64,6 +64,32 @@ class Start:
     def snapshot(self, module: nn.Module) -> list[Tensor]:
         """What a later ``begin`` needs of a trained module: nothing for a fresh start."""
         return [tensor.detach().cpu().clone() for tensor in _tensors(module)] if self.kind == "warm" else []
+
+
+def restart(trainer: L.Trainer, module: L.LightningModule, steps: int, rate: float = 1.0) -> None:
+    """A new optimiser and a new schedule for a module as it is, whatever parameters it has now.
+
+    Args:
+        trainer: whose optimisers are made anew.
+        module: what is trained further; it may have got other layers.
+        steps: optimiser steps of the training that begins.
+        rate: share of the method's own learning rate.
+    """
+    assert isinstance(module, Classifier)
+    module.training_steps = steps
+    strategy: Any = trainer.strategy
+    if trainer.world_size > 1:
+        # Buckets of gradients belong to parameters that may be gone.
+        if strategy._layer_sync:
+            module = strategy._layer_sync.apply(module)
+        strategy.model = module
+        strategy.configure_ddp()
+    trainer.strategy.setup_optimizers(trainer)
+    for configured in trainer.lr_scheduler_configs:
+        scheduler = configured.scheduler
+        scheduler.base_lrs = [lr * rate for lr in scheduler.base_lrs]
+    for group in trainer.optimizers[0].param_groups:
+        group["lr"] *= rate
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

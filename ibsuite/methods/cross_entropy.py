@@ -62,7 +62,7 @@ class CrossEntropy(L.LightningModule):
         return loss * batch.weight
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained, in groups for the optimiser."""
+        """What is trained, in groups for the optimiser; ``rate`` multiplies a group's learning rate."""
         # Scales, shifts and biases are not decayed: it would only fight their job.
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p.ndim > 1]}]
@@ -72,6 +72,8 @@ class CrossEntropy(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """A fresh optimiser and a schedule over the steps of the present training."""
         optimizer = self.optimizer(group for group in self.parameter_groups() if group["params"])
+        for group in optimizer.param_groups:
+            group["lr"] *= group.setdefault("rate", 1.0)
 
         def factor(step: int) -> float:
             steps = self.training_steps or int(self.trainer.estimated_stepping_batches)

@@ -119,18 +119,11 @@ class EntropyPenalised(CrossEntropy):
                 self.log_steps[self.names.index(name)] = torch.tensor(sent.step).log()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The k, and everything about the grids."""
+        """The k, and everything about the grids at a rate of their own."""
         grids = [self.log_steps, *self.mixtures.parameters()]
-        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}, {"params": grids}]
+        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters()), "rate": 1.0}]
+        groups.append({"params": grids, "rate": self.step_rate})
         return [{**group, "weight_decay": 0.0} for group in groups]
-
-    def configure_optimizers(self) -> Any:
-        """A fresh optimiser, the grids at a rate of their own, and a schedule over the training's steps."""
-        configured = super().configure_optimizers()
-        schedule = configured["lr_scheduler"]["scheduler"]
-        schedule.base_lrs[1] *= self.step_rate
-        configured["optimizer"].param_groups[1]["lr"] *= self.step_rate
-        return configured
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -102,15 +102,9 @@ class VariationalSubspace(Subspace):
             self._fixed = before
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Means and scales."""
-        return [{"params": [self.z], "weight_decay": 0.0}, {"params": [self.z_rho], "weight_decay": 0.0}]
-
-    def configure_optimizers(self) -> Any:
-        """A fresh optimiser, the scales at a rate of their own, and a schedule over the training's steps."""
-        configured = super().configure_optimizers()
-        configured["lr_scheduler"]["scheduler"].base_lrs[1] *= self.scale_rate
-        configured["optimizer"].param_groups[1]["lr"] *= self.scale_rate
-        return configured
+        """Means, and scales at a rate of their own."""
+        scales = {"params": [self.z_rho], "weight_decay": 0.0, "rate": self.scale_rate}
+        return [{"params": [self.z], "weight_decay": 0.0}, scales]
 
     def resize(self, dimension: int) -> None:
         """Another number of coordinates in a fresh subspace, as after ``reset_parameters``."""

@@ -5,7 +5,10 @@ draws a complete fresh initialisation in ``reset_parameters()``.
 """
 
 from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recenter
+from ibsuite.nn.chain import layer_chain
 from ibsuite.nn.convnet import ConvNet
+from ibsuite.nn.costs import Costs, costs
+from ibsuite.nn.gates import InformationGate, gate_places, gate_units
 from ibsuite.nn.initial import (
     assert_no_shared_storage,
     draw_layers,
@@ -23,6 +26,8 @@ from ibsuite.nn.priors import (
     ScaleMixture,
     divergence,
 )
+from ibsuite.nn.removal import small_network
+from ibsuite.nn.saved import load_network, save_network
 from ibsuite.nn.tinycnn import TinyCNN
 from ibsuite.nn.vgg import VGG, VGG8, VGG13
 
@@ -33,20 +38,29 @@ __all__ = [
     "VGG13",
     "ConjugateGaussian",
     "ConvNet",
+    "Costs",
     "FixedGaussian",
+    "InformationGate",
     "LeNet",
     "LearnedGaussian",
     "Prior",
     "ScaleMixture",
     "TinyCNN",
     "assert_no_shared_storage",
+    "costs",
     "divergence",
     "draw_layers",
     "fixed_weights",
+    "gate_places",
+    "gate_units",
+    "layer_chain",
+    "load_network",
     "make_bayesian",
     "named_tensors",
     "posterior",
     "pristine_state",
     "recenter",
     "reset_network",
+    "save_network",
+    "small_network",
 ]

@@ -24,11 +24,11 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 def test_every_sparsity_meets_every_step_and_codebook() -> None:
     code = NetworkCompressionCode(sparsities=[0.0, 0.5, 0.9], steps=[0.5, 1.0], levels=[3, 5])
-    rates = [tuple(rate.values()) for rate in code.rates()]
+    rates = [tuple(rate.values()) for rate in code.rates.settings()]
     assert len(rates) == len(set(rates)) == 3 * (2 + 2)
     assert (0.5, "step", 1.0) in rates
     assert (0.9, "levels", 5) in rates
-    assert len(NetworkCompressionCode(levels=[3], steps=[]).rates()) == 4
+    assert len(NetworkCompressionCode(levels=[3], steps=[]).rates.settings()) == 4
 
 
 def test_a_rate_is_what_it_says() -> None:
@@ -38,7 +38,7 @@ def test_a_rate_is_what_it_says() -> None:
     weights = [name for name, value in trained.items() if value.ndim > 1]
     magnitudes = torch.cat([trained[name].abs().flatten() for name in weights]).sort().values
     for sparsity, kind, rate in ((0.75, "step", 0.5), (0.0, "levels", 3), (0.75, "levels", 3)):
-        message = code.message(trained, {"sparsity": sparsity, "quantiser": kind, "rate": rate})
+        message = code.rates.message(trained, {"sparsity": sparsity, "quantiser": kind, "rate": rate})
         assert all(isinstance(sent, Quantised) for sent in message.values())
         for name in weights:
             sent, left = message[name], trained[name]

@@ -16,7 +16,7 @@ from ibsuite.record import read_csv
 
 
 def test_every_precision_is_tried_and_nothing_is_pruned() -> None:
-    rates = SubspaceCode(steps=[0.5, 1.0], levels=[3]).rates()
+    rates = SubspaceCode(steps=[0.5, 1.0], levels=[3]).rates.settings()
     assert [(rate["quantiser"], rate["rate"]) for rate in rates] == [
         ("step", 0.5),
         ("step", 1.0),

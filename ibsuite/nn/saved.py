@@ -1,0 +1,113 @@
+"""Networks as files: a description in JSON and the tensors as safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ibsuite.nn.chain import ACTIVATIONS, GlobalAverage, Scale, Select, layer_chain
+
+DESCRIPTION, TENSORS = "network.json", "network.safetensors"
+FORMAT = 1
+ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features"),
+    nn.Conv2d: (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "padding_mode",
+    ),
+    nn.BatchNorm1d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.Dropout: ("p",),
+    nn.Dropout2d: ("p",),
+    nn.Flatten: ("start_dim", "end_dim"),
+    nn.Identity: (),
+    GlobalAverage: (),
+    Select: ("units",),
+    Scale: ("units",),
+    nn.LeakyReLU: ("negative_slope",),
+    nn.ELU: ("alpha",),
+    nn.GELU: ("approximate",),
+    **{kind: () for kind in ACTIVATIONS if kind in (nn.ReLU, nn.SiLU, nn.Tanh)},
+}
+"""Constructor arguments of every layer that can be written down, by the names of its attributes."""
+KINDS = {kind.__name__: kind for kind in ARGUMENTS}
+
+
+def save_network(network: nn.Module, folder: Path) -> int:
+    """Write ``network`` into ``folder``, for ``load_network``; the bytes that it takes.
+
+    ``network.json`` names the layers and their sizes, ``network.safetensors`` holds what they have learnt
+    (float32), so that nothing has to be run or trusted to read them.
+
+    Args:
+        network: a chain of layers.
+        folder: made where there is none.
+
+    Raises:
+        Refusal: the network is no chain.
+    """
+    chain = nn.Sequential(*(layer for _, layer in layer_chain(network)))
+    described = [_described(layer) for layer in chain]
+    last = any(_channels_last(p) for p in chain.parameters())
+    text = json.dumps({"format": FORMAT, "channels_last": last, "layers": described}, indent=1) + "\n"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in chain.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / TENSORS)
+    (folder / DESCRIPTION).write_text(text)
+    return (folder / TENSORS).stat().st_size + (folder / DESCRIPTION).stat().st_size
+
+
+def _described(layer: nn.Module) -> dict[str, Any]:
+    kind = next(kind for kind in ARGUMENTS if type(layer) is kind)
+    arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
+    if kind in (nn.Linear, nn.Conv2d):
+        arguments["bias"] = layer.bias is not None
+    return {"layer": kind.__name__, **arguments}
+
+
+def _channels_last(tensor: torch.Tensor) -> bool:
+    wanted = torch.channels_last
+    return tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=wanted)
+
+
+def load_network(folder: str | Path) -> nn.Sequential:
+    """The network that ``save_network`` wrote into ``folder``, in evaluation mode, ready to be trained on.
+
+    It takes inputs as the run's data gave them: normalised, (n, *input_shape); and gives logits.
+
+    Raises:
+        ValueError: the files are missing, cut off, or not a network of this format.
+    """
+    folder = Path(folder)
+    try:
+        document = json.loads((folder / DESCRIPTION).read_text())
+        if document["format"] != FORMAT:
+            raise ValueError(f"{folder} holds a network of format {document['format']}, not {FORMAT}")
+        network = nn.Sequential(*(_built(dict(entry)) for entry in document["layers"]))
+        if document["channels_last"]:
+            network.to(memory_format=torch.channels_last)
+        network.load_state_dict(load_file(folder / TENSORS))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} holds no network: {Path(error.filename).name} is missing") from None
+    except (KeyError, TypeError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} holds files that are damaged or do not belong together: {error}"
+        ) from error
+    return network.eval()
+
+
+def _built(entry: dict[str, Any]) -> nn.Module:
+    kind = KINDS[entry.pop("layer")]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
