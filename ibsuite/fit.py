@@ -78,20 +78,24 @@ def _steps_done(checkpoint: str) -> int:
 
 
 def _show(run: Path, loggers: list) -> None:
-    """Draw the figure, hand the result to the loggers, and print the table."""
-    from ibsuite.record import read_codelength
-    from ibsuite.reporting import draw_run, print_run
+    """Draw the figures, hand the result to the loggers, and print the tables."""
+    from ibsuite.reporting import compressed_numbers, draw_run, load_run, print_run
 
-    figure = draw_run(run)
+    figures = draw_run(run)
     print_run(run)
-    result = read_codelength(run)
+    loaded = load_run(run)
+    result = loaded.document
     summary = {"code/total_bits": result["total_bits"], "code/compression_ratio": result["compression_ratio"]}
     summary |= {f"code/{name}_bits": bits for name, bits in result["charges"].items()}
     if result["test"]:
         summary |= {f"test/{name}": value for name, value in result["test"].items()}
+    if loaded.compression is not None:
+        summary |= {
+            f"compression/{name}": value for name, value in compressed_numbers(loaded.compression).items()
+        }
     for logger in loggers:
         if hasattr(logger, "log_result"):
-            logger.log_result(summary, result["parts"], [figure])
+            logger.log_result(summary, result["parts"], figures)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def _report(options: argparse.Namespace) -> None:
         compare,
         draw_curves,
         draw_runs,
+        draw_tradeoff,
         print_runs,
         publish,
         write_csv,
@@ -38,7 +39,11 @@ def _report(options: argparse.Namespace) -> None:
 
     if options.reduced is not None and options.publish is None:
         folders.refuse("--reduced describes a published result; give --publish NAME with it")
-    for name, path in (("figure", options.figure), ("curves", options.curves)):
+    for name, path in (
+        ("figure", options.figure),
+        ("curves", options.curves),
+        ("tradeoff", options.tradeoff),
+    ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
     paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path)))
@@ -61,6 +66,8 @@ def _report(options: argparse.Namespace) -> None:
         print(f"figure: {draw_runs(runs, options.figure)}")
     if options.curves is not None:
         print(f"figure: {draw_curves(runs, options.curves)}")
+    if options.tradeoff is not None:
+        print(f"figure: {draw_tradeoff(runs, options.tradeoff)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -76,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
     add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")
     add("--curves", type=Path, metavar="PNG", help="draw codelengths along the training, where watched")
+    add("--tradeoff", type=Path, metavar="PNG", help="draw errors of compressed networks over their sizes")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser

@@ -1,8 +1,20 @@
 """Figures from plain arrays; matplotlib is imported when one is drawn."""
 
 from ibsuite.figures.codes import Bar, Panel, codes_figure
+from ibsuite.figures.compression import compression_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
+from ibsuite.figures.tradeoff import Compressed, tradeoff_figure
 from ibsuite.figures.training import training_figure
 
-__all__ = ["Bar", "Panel", "codes_figure", "offline_figure", "prequential_figure", "training_figure"]
+__all__ = [
+    "Bar",
+    "Compressed",
+    "Panel",
+    "codes_figure",
+    "compression_figure",
+    "offline_figure",
+    "prequential_figure",
+    "tradeoff_figure",
+    "training_figure",
+]

@@ -2,9 +2,17 @@
 
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
+from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.runs import Run, find_runs, load_run
-from ibsuite.reporting.show import draw_curves, draw_run, draw_runs, print_run, print_runs
+from ibsuite.reporting.show import (
+    draw_curves,
+    draw_run,
+    draw_runs,
+    draw_tradeoff,
+    print_run,
+    print_runs,
+)
 from ibsuite.reporting.table import blocks_table, charges_table, experiments_table, runs_table
 
 __all__ = [
@@ -14,9 +22,12 @@ __all__ = [
     "codes_notes",
     "codes_table",
     "compare",
+    "compressed_numbers",
+    "compressed_tables",
     "draw_curves",
     "draw_run",
     "draw_runs",
+    "draw_tradeoff",
     "experiments_table",
     "find_runs",
     "load_run",

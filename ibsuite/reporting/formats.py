@@ -41,6 +41,37 @@ def format_seconds(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_count(count: float, std: float | None = None) -> str:
+    """A count, with ``std`` as mean ± std: in full below a hundred thousand, else in millions.
+
+    Examples:
+        >>> format_count(9560), format_count(266200), format_count(86_800_000)
+        ('9,560', '0.266 M', '86.8 M')
+    """
+    if count < 100_000:
+        return format_number(count, std, 0)
+    digits = 3 if count < 10_000_000 else 1
+    return f"{format_number(count / 1e6, None if std is None else std / 1e6, digits)} M"
+
+
+def format_size(size: float, std: float | None = None) -> str:
+    """The size of a file in bytes, with ``std`` as mean ± std: 39,512 B, 1.067 MB."""
+    text = format_count(size, std)
+    return f"{text}B" if text.endswith("M") else f"{text} B"
+
+
+def format_latencies(full: float, small: float) -> str:
+    """Two short times in one unit, full → small, from seconds.
+
+    Examples:
+        >>> format_latencies(52e-6, 41e-6), format_latencies(1.3e-3, 0.31e-3)
+        ('52 → 41 µs', '1.3 → 0.31 ms')
+    """
+    longest = max(full, small)
+    scale, unit = (1e6, "µs") if longest < 999.5e-6 else (1e3, "ms") if longest < 0.9995 else (1, "s")
+    return f"{full * scale:.3g} → {small * scale:.3g} {unit}"
+
+
 def broken(name: str, width: int = 24) -> str:
     """A long name on lines of at most ``width``, broken after an underscore, a hyphen or a space."""
     lines = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ibsuite import record
+from ibsuite.reporting.compressed import compressed_numbers
 from ibsuite.reporting.formats import mean_std
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
 
@@ -64,6 +65,9 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         refuse(
             f"{edited[0].name} was made by edited files that no commit holds; commit them and run it again"
         )
+    bare = [run for run in loaded if run.compression is None]
+    if 0 < len(bare) < len(loaded):
+        refuse(f"{bare[0].name} has no {record.COMPRESSION}, which others have; run it again")
     machines = [machine(run.document) for run in loaded]
     if any(other != machines[0] for other in machines):
         refuse("the runs were made on different machines; repeat them on one, so that their times compare")
@@ -74,6 +78,7 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         "machine": machines[0],
         "date": datetime.now(timezone.utc).date().isoformat(),
         "seeds": seeds,
+        **_architecture(loaded),
         "figures": figures(loaded),
         "scale": "full" if reduced is None else f"reduced: {reduced.strip()}",
     }
@@ -84,7 +89,7 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
 
 def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Mean, sample standard deviation (null for one seed) and values of what all runs measured."""
-    measured = [_measured(run.document) for run in runs]
+    measured = [_measured(run) for run in runs]
     table: dict[str, dict[str, Any]] = {}
     for key in measured[0]:
         if all(key in other for other in measured):
@@ -162,19 +167,41 @@ def _whole(value: Any) -> Any:
     return int(float(value)) if re.fullmatch(r"\d+(\.0)?", str(value)) else value
 
 
-def _measured(document: Mapping[str, Any]) -> dict[str, float]:
-    """Every number of one run by its name with unit, in the order of a bill."""
+def _architecture(runs: Sequence[Run]) -> dict[str, Any]:
+    """Widths of the full network, and of the small one for each seed, where one was compressed."""
+    found = [run.compression["architecture"] for run in runs if run.compression is not None]
+    return (
+        {"architecture": {"full": found[0]["full"], "small": [each["small"] for each in found]}}
+        if found
+        else {}
+    )
+
+
+def _measured(run: Run) -> dict[str, float]:
+    """Every number of one run by its name with unit, in the order of a bill.
+
+    Where a network was compressed, the test figures are those of the small one, fine-tuned; what the code
+    sends is its quantised form, whose test figures say so.
+    """
+    document, compression = run.document, run.compression
     charges = {f"{name}_bits": bits for name, bits in document["charges"].items()}
     compared = document.get("compared", {})
     test = document.get("test") or {}
     cost = {key: value for key, value in document.get("cost", {}).items() if key not in HARDWARE}
     found = {**{key: document.get(key) for key in LENGTHS}, **charges, **compared}
+    tested = {}
     if "accuracy" in test:
-        found["test_accuracy_percent"] = 100 * test["accuracy"]
-        found["test_error_percent"] = 100 * (1 - test["accuracy"])
+        tested["test_accuracy_percent"] = 100 * test["accuracy"]
+        tested["test_error_percent"] = 100 * (1 - test["accuracy"])
     if "accuracy_mean" in test:
-        found["test_accuracy_mean_percent"] = 100 * test["accuracy_mean"]
+        tested["test_accuracy_mean_percent"] = 100 * test["accuracy_mean"]
     if "nll_bits" in test:
-        found["test_nll_bits"] = test["nll_bits"]
+        tested["test_nll_bits"] = test["nll_bits"]
+    if compression is not None:
+        tested = {
+            **compressed_numbers(compression),
+            **{f"quantised_{key}": value for key, value in tested.items()},
+        }
+    found.update(tested)
     found.update(cost)
     return {key: value for key, value in found.items() if type(value) in (int, float)}

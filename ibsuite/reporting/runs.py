@@ -44,6 +44,22 @@ class Run:
         return int(self.document["seed"])
 
     @cached_property
+    def compression(self) -> dict[str, Any] | None:
+        """``compression.json``; None where no network was compressed.
+
+        Raises:
+            Refusal: It cannot be read.
+        """
+        try:
+            return record.read_compression(self.path)
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError:
+            refuse(f"{self.path / record.COMPRESSION} is not JSON; run the experiment again")
+        except ValueError as error:
+            refuse(f"{error}; run the experiment again")
+
+    @cached_property
     def recipe(self) -> dict[str, Any]:
         """All that must agree between two seeds of one experiment: dotted config keys and hashes."""
         path = self.path / record.CONFIG

@@ -9,11 +9,15 @@ from ibsuite import record
 from ibsuite.reporting import table
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
+from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tradeoff_settings
 from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """Print one run's blocks and bill, in bits, or several runs and one table of all their codes."""
+    """Print one run's blocks and bill, in bits, or several runs and one table of all their codes.
+
+    What is left of the networks that runs have compressed has a table of its own.
+    """
     console = Console(highlight=False)
     if len(runs) == 1:
         blocks = [table.blocks_table(runs[0])] if len(runs[0].document["parts"]) > 1 else []
@@ -23,6 +27,12 @@ def print_runs(runs: Sequence[Run]) -> None:
         tables = [table.runs_table(runs), *([table.experiments_table(runs)] if several_seeds else [])]
     for each in tables:
         console.print(each)
+        console.print()
+    for compressed, notes in compressed_tables(runs):
+        console.print(compressed)
+        console.print()
+        for note in notes:
+            console.print(note, markup=False)
         console.print()
     for comparison in compare(runs) if len(runs) > 1 else []:
         console.print(codes_table(comparison))
@@ -76,16 +86,41 @@ def draw_curves(runs: Sequence[Run], path: Path) -> Path:
     return path
 
 
-def draw_run(run: Path) -> Path:
-    """Write the figure of the finished run in this folder, named after its code, to its ``figures/``."""
-    loaded = load_run(run)
-    found = loaded.document
-    if "cumulative_bits" in (found["parts"] or [{}])[0]:
-        return draw_runs([loaded], run / record.FIGURES / "prequential.png")
-    from ibsuite.figures import offline_figure
+def draw_tradeoff(runs: Sequence[Run], path: Path) -> Path:
+    """Draw the errors of compressed networks against their sizes in percent and multiply-accumulates.
 
-    path = run / record.FIGURES / f"{found['code']}.png"
+    Raises:
+        Refusal: No run has compressed a network.
+    """
+    from ibsuite.figures import tradeoff_figure
+
+    experiments = tradeoff_settings(runs)
+    if not experiments:
+        refuse(f"no run has a {record.COMPRESSION}: none of them has compressed a network")
     path.parent.mkdir(parents=True, exist_ok=True)
-    curve = record.read_csv(run / record.CURVE) if (run / record.CURVE).is_file() else []
-    offline_figure(found["charges"], curve, found["uniform_bits"]).savefig(path, dpi=200)
+    tradeoff_figure(experiments, tradeoff_printed(runs)).savefig(path, dpi=200)
     return path
+
+
+def draw_run(run: Path) -> list[Path]:
+    """Write the figures of the finished run in this folder to its ``figures/``.
+
+    The first is named after its code; ``compression.png`` follows where a network was compressed.
+    """
+    loaded = load_run(run)
+    found, folder = loaded.document, run / record.FIGURES
+    folder.mkdir(parents=True, exist_ok=True)
+    curve = record.read_csv(run / record.CURVE) if (run / record.CURVE).is_file() else []
+    if "cumulative_bits" in (found["parts"] or [{}])[0]:
+        drawn = [draw_runs([loaded], folder / "prequential.png")]
+    else:
+        from ibsuite.figures import offline_figure
+
+        drawn = [folder / f"{found['code']}.png"]
+        offline_figure(found["charges"], curve, found["uniform_bits"]).savefig(drawn[0], dpi=200)
+    if loaded.compression is not None:
+        from ibsuite.figures import compression_figure
+
+        drawn.append(folder / "compression.png")
+        compression_figure(loaded.compression, curve).savefig(drawn[-1], dpi=200)
+    return drawn

@@ -3,8 +3,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compressed_runs import small_network
 
-from ibsuite.record import CONFIG, Codelength, write_codelength
+from ibsuite.record import (
+    CONFIG,
+    CURVE,
+    Codelength,
+    Compression,
+    write_codelength,
+    write_compression,
+    write_csv,
+)
 
 Make = Callable[..., Path]
 
@@ -48,6 +57,32 @@ def make_run(tmp_path: Path) -> Make:
         own = f"seed_everything: {seed}\ndata: {{root: /tmp/{seed}}}\nlogger: {{name: {run.name}}}\n"
         own += f"code: {{init_args: {{seed: {seed}}}}}\n"
         (run / CONFIG).write_text(f"{own}model:\n  tag: {run.name}\n  {config}\n")
+        return run
+
+    return make
+
+
+@pytest.fixture
+def make_compressed(make_run: Make) -> Make:
+    """Write a finished run that has left 97-71-33 of 784-300-100, watched at three epochs of five."""
+
+    def make(
+        seed: int = 0, experiment: str = "vibnet", compression: Compression | None = None, **changes: object
+    ) -> Path:
+        block = {"start": 0, "stop": 8, "bits": 8.0, "accuracy": 0.75}
+        fields = {"code": "network_compression", "parts": [block], "charges": {"labels": 8.0, "weights": 4.0}}
+        run = make_run(seed, experiment, **(fields | changes))
+        compression = compression or small_network()
+        write_compression(run, compression)
+        watched = [
+            {"epoch": epoch, "label_bits": 9.0 - epoch, "accuracy": 0.5}
+            | {f"gates/{gate['name']}/kept": gate["units"] / (1 + epoch) for gate in compression.gates}
+            | {f"gates/{gate['name']}/rate_bits": gate["units"] / 2**epoch for gate in compression.gates}
+            for epoch in (0, 1, 2)
+        ]
+        after = [{"epoch": epoch, "label_bits": 6.5, "accuracy": 0.5} for epoch in (3, 4)]
+        tried = [{"sparsity": 0.0, "model_bits": 4.0, "label_bits": 8.0, "total_bits": 12.0}]
+        write_csv(run / CURVE, [*watched, *after, *tried])
         return run
 
     return make

@@ -33,7 +33,7 @@ def test_a_run_named_twice_is_one_run(make_run, capsys):
 
 def test_a_run_is_drawn_and_printed_by_its_folder(make_run, capsys):
     run = make_run()
-    assert draw_run(run) == run / "figures" / "prequential.png"
+    assert draw_run(run) == [run / "figures" / "prequential.png"]
     assert (run / "figures" / "prequential.png").stat().st_size > 10_000
     print_run(run)
     assert "ratio so far" in capsys.readouterr().out
