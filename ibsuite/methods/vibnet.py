@@ -1,5 +1,6 @@
 """Training a network whose units pass information only as far as that pays: VIBNet."""
 
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from torch.optim import Optimizer
 from ibsuite.interface import Batch, GateReading, Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
 from ibsuite.methods.schedules import Decay
-from ibsuite.nn import InformationGate, gate_places, gate_units, layer_chain, small_network
-from ibsuite.nn.gates import INPUT, gated
+from ibsuite.nn import gate_places, gate_units, layer_chain, small_network
+from ibsuite.nn.chain import WEIGHTED, outputs
+from ibsuite.nn.gates import INPUT, InformationGate, gated
 from ibsuite.units import nats_to_bits
 
 
@@ -75,21 +77,26 @@ class VIBNet(CrossEntropy):
             raise Refusal(
                 f"model.layer_gammas has {len(factors)} factors for {len(self.places)} gates: {self.places}"
             )
-        if gamma < 0 or min(factors) < 0 or not gate_rate > 0 or not 0 <= gamma_warmup <= 1:
+        if not min(gamma, *factors) >= 0 or not gate_rate > 0 or not 0 <= gamma_warmup <= 1:
             raise Refusal(
                 "model.gamma and model.layer_gammas must not be negative, model.gate_rate must be positive "
                 f"and model.gamma_warmup lie in [0, 1]; got {gamma}, {factors}, {gate_rate}, {gamma_warmup}"
             )
+        if likelihood not in ("categorical", "gaussian"):
+            raise Refusal(f"model.likelihood must be categorical or gaussian, got {likelihood!r}")
         self.gamma, self.layer_gammas, self.gamma_warmup = gamma, factors, gamma_warmup
         self.gate_rate, self.pretrained, self.likelihood = gate_rate, pretrained, likelihood
         self.gates = nn.ModuleList(
             InformationGate(gate_units(self.layers, place), threshold) for place in self.places
         )
         if likelihood == "gaussian":
-            last = [layer for _, layer in self.layers if isinstance(layer, nn.Linear)][-1]
-            self.log_noise = nn.Parameter(torch.zeros(last.out_features))
+            last = [layer for _, layer in self.layers if isinstance(layer, WEIGHTED)][-1]
+            self.log_noise = nn.Parameter(torch.zeros(outputs(last)))
         self.compressing = True
         self.kept_units: dict[str, Tensor] | None = None
+        self._signs: dict[str, Tensor] | None = None
+        if pretrained is not None:
+            self._load_pretrained(Path(pretrained))
 
     def on_fit_start(self) -> None:
         """Look at the layers again: Lightning may have put others in their places (synchronised norms)."""
@@ -156,7 +163,10 @@ class VIBNet(CrossEntropy):
     def _load_pretrained(self, path: Path) -> None:
         if not path.is_file():
             raise Refusal(f"model.pretrained: there is no checkpoint {path}")
-        state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+            raise Refusal(f"model.pretrained: {path} is no checkpoint of a run") from error
         own = {k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
         try:
             self.network.load_state_dict(own)
@@ -195,6 +205,7 @@ class VIBNet(CrossEntropy):
             if name in gates:
                 gate = gates[name]
                 assert isinstance(gate, InformationGate)
+                gate.positions = x.shape[2:].numel()
                 seen[name] = x.clone()  # a layer behind may work in place
                 x = gated(x, gate.noisy(len(x)) * gate.kept())
         for child, mode in modes.items():
@@ -205,8 +216,10 @@ class VIBNet(CrossEntropy):
         """Put the small dense network in the place of the gated one; the same predictions to rounding.
 
         Raises:
-            Refusal: a layer has no unit left.
+            Refusal: a layer has no unit left, or units have been removed before.
         """
+        if self.kept_units is not None:
+            raise Refusal("units of this network have been removed already; start from the full network")
         gates = dict(zip(self.places, self.gates, strict=True))
         self._remove({place: gate.scales() for place, gate in gates.items()})  # type: ignore[operator]
 
@@ -215,19 +228,25 @@ class VIBNet(CrossEntropy):
         if dead:
             raise Refusal(died(dead[0], len(scales[dead[0]]), self.gamma))
         self.network = small_network(self.layers, scales)
-        self.kept_units = {place: (scale != 0).cpu() for place, scale in scales.items()}
+        self._signs = {place: scale.sign().cpu() for place, scale in scales.items()}
+        self.kept_units = {place: sign != 0 for place, sign in self._signs.items()}
         self.gates, self.places = nn.ModuleList(), []
         self.layers = layer_chain(self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which units are left, where some have been removed."""
-        checkpoint["kept_units"] = self.kept_units
+        """Say which units are left, where some have been removed, and what the gates have seen."""
+        checkpoint["unit_signs"] = (
+            self._signs
+        )  # a negative factor needs a layer of its own, so not only 0 or 1
+        checkpoint["gate_positions"] = [gate.positions for gate in self.gates]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remove the units that had been removed, so that the tensors fit."""
-        if checkpoint.get("kept_units") is not None and self.kept_units is None:
-            device = self.device
-            self._remove({place: kept.float().to(device) for place, kept in checkpoint["kept_units"].items()})
+        signs = checkpoint.get("unit_signs")
+        if signs is not None and self.kept_units is None:
+            self._remove({place: sign.to(self.device) for place, sign in signs.items()})
+        for gate, positions in zip(self.gates, checkpoint.get("gate_positions", ()), strict=False):
+            gate.positions = positions
 
 
 def died(place: str, units: int, gamma: float) -> str:

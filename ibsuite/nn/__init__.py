@@ -8,7 +8,7 @@ from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recente
 from ibsuite.nn.chain import layer_chain
 from ibsuite.nn.convnet import ConvNet
 from ibsuite.nn.costs import Costs, costs
-from ibsuite.nn.gates import InformationGate, gate_places, gate_units
+from ibsuite.nn.gates import gate_places, gate_units
 from ibsuite.nn.initial import (
     assert_no_shared_storage,
     draw_layers,
@@ -40,7 +40,6 @@ __all__ = [
     "ConvNet",
     "Costs",
     "FixedGaussian",
-    "InformationGate",
     "LeNet",
     "LearnedGaussian",
     "Prior",

@@ -1,5 +1,7 @@
 """VGG-like networks: stages of 3x3 convolutions with a max pool after each."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from ibsuite.nn.initial import draw_layers
@@ -27,6 +29,7 @@ class VGG(nn.Module):
         dropout: Probability of dropping an input of a fully connected layer while training.
         conv_dropout: The same between the convolutions of a stage: one probability per stage, the last one
             for all further stages; empty for none.
+        last_pool: Kind of the pool behind the last stage.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class VGG(nn.Module):
         batch_norm: bool = False,
         dropout: float = 0.5,
         conv_dropout: tuple[float, ...] = (),
+        last_pool: Literal["max", "average"] = "max",
     ) -> None:
         super().__init__()
         channels, height, width = image_shape(self, input_shape)
@@ -49,7 +53,8 @@ class VGG(nn.Module):
                 layers += convolve(channels, outputs, batch_norm)
                 channels = outputs
             pool, height, width = halve(height, width)
-            layers += pool
+            averaged = pool and last_pool == "average" and stage == len(stages) - 1
+            layers += [nn.AvgPool2d(2)] if averaged else pool
         self.features = nn.Sequential(*layers, nn.Flatten())
 
         layers, inputs = [], channels * height * width

@@ -37,8 +37,9 @@ def run(tmp_path: Path, *args: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_on_digits(tmp_path: Path, name: str) -> None:
-    lenet = "ibsuite.nn.LeNet" in (CONFIGS / "experiment" / f"{name}.yaml").read_text()
-    fits = ["--model.network.padding=2"] if lenet else []  # 5x5 filters in 8x8 pixels
+    text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
+    fits = ["--model.network.padding=2"] if "ibsuite.nn.LeNet" in text else []  # 5x5 filters in 8x8 pixels
+    fits += ["--code.validation_labels=8"] if "PrunedNetworkCode" in text else []
     result = run(tmp_path, "--config", name, *DIGITS, *SHORT, *fits, "--trainer.accelerator=cpu")
     assert (tmp_path / name).is_dir()  # runs are filed under the experiment's own name
     assert result["parts"][-1]["stop"] == 40
@@ -64,6 +65,27 @@ def test_a_fragment_changes_the_network_and_nothing_else(tmp_path: Path) -> None
     assert "ibsuite.nn.MLP" in text
     assert "epochs: 15" in text
     assert result["code"] == "self_switch"
+
+
+@pytest.mark.parametrize("variant", ["vibnet_d4", "vibnet_g5"])
+def test_the_variants_of_vgg_fit_their_gates(tmp_path: Path, variant: str) -> None:
+    given = [
+        "--config",
+        "vibnet_vgg16_cifar100",
+        "--config",
+        f"method/{variant}",
+        "--code.validation_labels=8",
+    ]
+    run(
+        tmp_path,
+        *given,
+        *DIGITS,
+        *SHORT,
+        "--trainer.accelerator=cpu",
+        "--code.max_steps=2",
+        "--code.min_steps=1",
+    )
+    assert next(tmp_path.rglob("compression.json")).is_file()
 
 
 def test_a_saved_config_repeats_the_run(tmp_path: Path) -> None:
