@@ -28,8 +28,8 @@ class GatedQuadratic:
                      = mu'Qmu + b'mu + c + sum_j [ q_j sigma_j^2 + gamma / 2 log(1 + mu_j^2 / sigma_j^2) ].
 
     *The best variance.* In s = sigma_j^2 the bracket is convex, and its derivative
-    q - gamma mu^2 / (2 s (s + mu^2)) is zero where s^2 + s mu^2 - gamma mu^2 / (2 q) = 0. With t =
-    2 gamma / q and m = |mu| the positive root is s = (gamma / q) m / (m + sqrt(m^2 + t)). It is 0 just where mu is; the
+    q - gamma mu^2 / (2 s (s + mu^2)) is zero where s^2 + s mu^2 - gamma mu^2 / (2 q) = 0. With m = |mu| and
+    t = 2 gamma / q the positive root is s = (gamma / q) m / (m + sqrt(m^2 + t)). It is 0 where mu is; the
     rate of such a unit is the limit, 0.
 
     *The price of a mean.* At the best variance s + m^2 = m (m + sqrt(m^2 + t)) / 2, and the bracket

@@ -151,11 +151,12 @@ def test_the_rank_is_attained_and_the_units_are_independent() -> None:
 
 
 def test_twins_do_not_share_their_work() -> None:
-    """Two equal columns from a symmetric start, a saddle: one of them has to go."""
-    some = GatedQuadratic(np.array([[1.0, 1.0]]), np.array([-3.0, -3.0]), gamma=0.1)
-    found = find_local_minimum(some, np.array([0.7, 0.7]))
+    """Two equal columns from where all derivatives are zero without rounding, a saddle: one has to go."""
+    some, saddle = GatedQuadratic(np.ones((1, 2)), np.full(2, -3.5), gamma=0.5), np.full(2, 0.75)
+    assert (some.gradient(saddle) == 0).all()
+    found = find_local_minimum(some, saddle)
     assert sorted(found.mu != 0) == [False, True]
-    assert found.mu.max() == pytest.approx(1.5 - 0.1 / 3, abs=1e-12)
+    assert found.mu.max() == pytest.approx(1.75 - 0.5 / 3.5, abs=1e-12)
 
 
 def test_a_high_price_removes_everything() -> None:
