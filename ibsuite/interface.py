@@ -36,6 +36,8 @@ class Stretch(NamedTuple):
     """Optimiser steps."""
     seed: int
     """What shuffling, augmentation and dropout of the stretch are derived from."""
+    augmented: bool = True
+    """Whether inputs are distorted, where the data say how."""
 
 
 class Quantised(NamedTuple):
@@ -207,8 +209,9 @@ class GatedUnits(Protocol):
     network: nn.Module
     compressing: bool
     """Whether the rates of the gates belong to the loss."""
-    kept_units: dict[str, Tensor] | None
-    """Which units were left at every gate when the others were removed; None before that."""
+    unit_signs: dict[str, Tensor] | None
+    """1 for a unit that is left, -1 for one behind a negative factor, 0 for one that was removed, for every
+    gate; None before anything was removed."""
 
     def gate_readings(self) -> list[GateReading]:
         """The state of every gate; none once units have been removed."""
@@ -216,8 +219,8 @@ class GatedUnits(Protocol):
     def gate_inputs(self, x: Tensor) -> dict[str, Tensor]:
         """What every gate multiplies when ``x`` passes."""
 
-    def remove_units(self) -> None:
-        """Put the small dense network in the place of the gated one."""
+    def remove_units(self, signs: Mapping[str, Tensor] | None = None) -> None:
+        """Put the small dense network in the place of the gated one: that of its gates, or of ``signs``."""
 
 
 @runtime_checkable

@@ -6,14 +6,21 @@ from typing import Any
 
 import torch
 
-from ibsuite.callbacks import NetworkCompressionCode, SubspaceCode, TwoPartCode, VariationalCode
+from ibsuite.callbacks import (
+    NetworkCompressionCode,
+    PrunedNetworkCode,
+    SubspaceCode,
+    TwoPartCode,
+    VariationalCode,
+)
 from ibsuite.callbacks.offline import OfflineCode
-from ibsuite.methods import CrossEntropy, EntropyPenalised, Subspace, Variational
+from ibsuite.methods import CrossEntropy, EntropyPenalised, Subspace, Variational, VIBNet
 from ibsuite.nn import MLP, LearnedGaussian
 
 FEW: dict[str, Any] = {"epochs": 1, "min_steps": 30, "max_steps": 30}
 RATES: dict[str, Any] = {"sparsities": [0.0, 0.6], "steps": [0.5], "levels": [4], "temperatures": [0.7, 1.0]}
-KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", "variational")
+PRUNED = ("pruned", "pruned_finetuned")
+KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", *PRUNED, "variational")
 MESSAGES = KINDS[:-1]
 """Those that write ``weights.bin``."""
 
@@ -30,7 +37,9 @@ def code_of(kind: str, **settings: Any) -> OfflineCode:
     if kind == "subspace":
         precisions = {name: value for name, value in RATES.items() if name != "sparsities"}
         return SubspaceCode(**{**precisions, **given})
-    finetuning = {"finetune_epochs": 2, "finetune_rate": 0.5} if kind == "finetuned" else {}
+    finetuning = {"finetune_epochs": 2, "finetune_rate": 0.5} if "finetuned" in kind else {}
+    if kind.startswith("pruned"):
+        return PrunedNetworkCode(**{**RATES, **finetuning, "watched": 0, **given})
     return NetworkCompressionCode(**{**RATES, **finetuning, **given})
 
 
@@ -47,6 +56,8 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
         return Subspace(network, dimension=40, optimizer=adam, **settings)
     if kind == "variational":
         return Variational(network, LearnedGaussian(), optimizer=adam, **settings)
+    if kind.startswith("pruned"):
+        return VIBNet(network, adam, **{"gamma": 0.005, "gate_rate": 10.0, **settings})
     return CrossEntropy(network, adam, **settings)
 
 

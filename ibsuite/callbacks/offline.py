@@ -94,6 +94,10 @@ class OfflineCode(L.Callback, ABC):
         """Positions of the labels that the method is trained on."""
         return torch.arange(sequence.num_labels)
 
+    def augmented(self) -> bool:
+        """Whether inputs are distorted in the present stage, where the data say how."""
+        return True
+
     def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
         """The stages of training: their names and optimiser steps."""
         return [("training", self.length.steps(len(self.rows(sequence)), sequence.batch_size))]
@@ -310,7 +314,8 @@ class OfflineCode(L.Callback, ABC):
         rows = self.rows(self.sequence)
         one_pass = max(1, round(len(rows) / self.sequence.batch_size))
         usual = one_pass * max(1, round(SHORTEST_STRETCH / one_pass))
-        return Stretch(rows, min(usual, steps - self.steps_done), derive_seed(*self._key))
+        steps = min(usual, steps - self.steps_done)
+        return Stretch(rows, steps, derive_seed(*self._key), self.augmented())
 
     def _identity(self) -> list[str]:
         data = (self.sequence.order_sha256, self.sequence.labels_sha256)

@@ -45,6 +45,9 @@ class PrunedNetworkCode(OfflineCode):
         epochs: passes over the labels under the price of the rates.
         finetune_epochs: passes over the labels after the removal; 0: none.
         finetune_rate: learning rate of the fine-tuning, as a share of the training's.
+        finetune_weight_decay: of the fine-tuning; null: the training's.
+        augment_finetuning_only: distort inputs (``data.augment``) in the fine-tuning alone; a network that
+            has to explain distorted inputs as well keeps more units.
         validation_labels: labels at the end of the order that are never trained on, to choose settings by;
             they are sent like all others.
         sparsities: shares of the weights that are left that are pruned as well.
@@ -80,6 +83,8 @@ class PrunedNetworkCode(OfflineCode):
         epochs: float = 20.0,
         finetune_epochs: float = 0.0,
         finetune_rate: float = 1.0,
+        finetune_weight_decay: float | None = None,
+        augment_finetuning_only: bool = False,
         validation_labels: int = 0,
         sparsities: Sequence[float] = (0.0,),
         steps: Sequence[float] = (0.125, 0.25, 0.5),
@@ -101,6 +106,8 @@ class PrunedNetworkCode(OfflineCode):
             )
         self.pretrain_epochs, self.finetune_epochs = pretrain_epochs, finetune_epochs
         self.finetune_rate, self.validation_labels = finetune_rate, validation_labels
+        self.finetune_weight_decay = finetune_weight_decay
+        self.augment_finetuning_only = augment_finetuning_only
         self.rates = Rates(list(sparsities), list(steps), list(levels))
         self.temperatures = check_temperatures(temperatures)
         self.watched_stages = 3
@@ -127,6 +134,10 @@ class PrunedNetworkCode(OfflineCode):
     def rows(self, sequence: LabelSequence) -> Tensor:
         """All labels but those held out."""
         return torch.arange(sequence.num_labels - self.validation_labels)
+
+    def augmented(self) -> bool:
+        """Whether inputs are distorted in the present stage."""
+        return not self.augment_finetuning_only or self.stages[self.stage][0] == FINETUNING
 
     def plan(self, sequence: LabelSequence) -> list[tuple[str, int]]:
         """Pretraining where it is asked for, compression, and fine-tuning where it is asked for."""
@@ -162,7 +173,7 @@ class PrunedNetworkCode(OfflineCode):
             restart(trainer, module, steps)
         else:
             self._remove(trainer, module)
-            restart(trainer, module, steps, self.finetune_rate)
+            restart(trainer, module, steps, self.finetune_rate, self.finetune_weight_decay)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Move on; a layer without a living unit ends the run."""
@@ -208,7 +219,6 @@ class PrunedNetworkCode(OfflineCode):
                 f"the network without its dead units disagrees with the masked one by {difference:.2g} in "
                 f"logits of up to {greatest:.2g}; please report this network"
             )
-        assert module.kept_units is not None
         self.removal = {
             "gates": gates,
             "max_logit_difference": difference,
@@ -227,7 +237,7 @@ class PrunedNetworkCode(OfflineCode):
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """Which units are left, the small network at the shortest rate, and the labels."""
         assert isinstance(module, GatedUnits)
-        if module.kept_units is None:
+        if module.unit_signs is None:
             self._remove(trainer, module)
         trained = sent_tensors(module)
         self.finetuned = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
@@ -237,8 +247,8 @@ class PrunedNetworkCode(OfflineCode):
 
     def _units(self, module: GatedUnits) -> WeightStream:
         """Which units of the full network are left, as a stream in front of the weights."""
-        assert module.kept_units is not None
-        stream = encode_weights({place: kept.long() for place, kept in module.kept_units.items()})
+        assert module.unit_signs is not None
+        stream = encode_weights(module.unit_signs)
         framing = stream.charges["framing"]
         return WeightStream(stream.data, {"mask": sum(stream.charges.values()) - framing, "framing": framing})
 

@@ -66,7 +66,13 @@ class Start:
         return [tensor.detach().cpu().clone() for tensor in _tensors(module)] if self.kind == "warm" else []
 
 
-def restart(trainer: L.Trainer, module: L.LightningModule, steps: int, rate: float = 1.0) -> None:
+def restart(
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    steps: int,
+    rate: float = 1.0,
+    weight_decay: float | None = None,
+) -> None:
     """A new optimiser and a new schedule for a module as it is, whatever parameters it has now.
 
     Args:
@@ -74,6 +80,7 @@ def restart(trainer: L.Trainer, module: L.LightningModule, steps: int, rate: flo
         module: what is trained further; it may have got other layers.
         steps: optimiser steps of the training that begins.
         rate: share of the method's own learning rate.
+        weight_decay: in place of the method's own, where that is not 0; None: the method's own.
     """
     assert isinstance(module, Classifier)
     module.training_steps = steps
@@ -90,6 +97,8 @@ def restart(trainer: L.Trainer, module: L.LightningModule, steps: int, rate: flo
         scheduler.base_lrs = [lr * rate for lr in scheduler.base_lrs]
     for group in trainer.optimizers[0].param_groups:
         group["lr"] *= rate
+        if weight_decay is not None and group["weight_decay"]:
+            group["weight_decay"] = weight_decay
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

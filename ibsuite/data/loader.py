@@ -105,6 +105,7 @@ class StretchLoader(Batches):
     def __init__(self, stretch: Stretch, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stretch = stretch
+        self.augment = self.augment if stretch.augmented else None
 
     def __len__(self) -> int:
         return self.stretch.steps

@@ -1,7 +1,7 @@
 """Training a network whose units pass information only as far as that pays: VIBNet."""
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,8 +93,7 @@ class VIBNet(CrossEntropy):
             last = [layer for _, layer in self.layers if isinstance(layer, WEIGHTED)][-1]
             self.log_noise = nn.Parameter(torch.zeros(outputs(last)))
         self.compressing = True
-        self.kept_units: dict[str, Tensor] | None = None
-        self._signs: dict[str, Tensor] | None = None
+        self.unit_signs: dict[str, Tensor] | None = None
         if pretrained is not None:
             self._load_pretrained(Path(pretrained))
 
@@ -212,46 +211,44 @@ class VIBNet(CrossEntropy):
             child.training = mode
         return seen
 
-    def remove_units(self) -> None:
+    def remove_units(self, signs: Mapping[str, Tensor] | None = None) -> None:
         """Put the small dense network in the place of the gated one; the same predictions to rounding.
+
+        Args:
+            signs: which units are left at every gate, as ``unit_signs`` says of another network: the
+                receiver gets the layers of that network, whose tensors are then to be loaded. None: those
+                whose gates are open.
 
         Raises:
             Refusal: a layer has no unit left, or units have been removed before.
         """
-        if self.kept_units is not None:
+        if self.unit_signs is not None:
             raise Refusal("units of this network have been removed already; start from the full network")
-        gates = dict(zip(self.places, self.gates, strict=True))
-        self._remove({place: gate.scales() for place, gate in gates.items()})  # type: ignore[operator]
-
-    def _remove(self, scales: dict[str, Tensor]) -> None:
-        dead = [place for place, scale in scales.items() if not scale.any()]
-        if dead:
-            raise Refusal(died(dead[0], len(scales[dead[0]]), self.gamma))
-        self.network = small_network(self.layers, scales)
-        self._signs = {place: scale.sign().cpu() for place, scale in scales.items()}
-        self.kept_units = {place: sign != 0 for place, sign in self._signs.items()}
+        if signs is None:
+            gates = dict(zip(self.places, self.gates, strict=True))
+            scales = {place: gate.scales() for place, gate in gates.items()}  # type: ignore[operator]
+        else:
+            scales = {place: sign.to(self.device).float() for place, sign in signs.items()}
+        try:
+            self.network = small_network(self.layers, scales)
+        except ValueError as error:
+            raise Refusal(
+                f"{error}, and with them every prediction: lower model.gamma ({self.gamma:g}) or its factor in "
+                "model.layer_gammas, or let gamma rise more slowly (model.gamma_warmup)"
+            ) from error
+        self.unit_signs = {place: scale.sign().long().cpu() for place, scale in scales.items()}
         self.gates, self.places = nn.ModuleList(), []
         self.layers = layer_chain(self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which units are left, where some have been removed, and what the gates have seen."""
-        checkpoint["unit_signs"] = (
-            self._signs
-        )  # a negative factor needs a layer of its own, so not only 0 or 1
+        checkpoint["unit_signs"] = self.unit_signs
         checkpoint["gate_positions"] = [gate.positions for gate in self.gates]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remove the units that had been removed, so that the tensors fit."""
         signs = checkpoint.get("unit_signs")
-        if signs is not None and self.kept_units is None:
-            self._remove({place: sign.to(self.device) for place, sign in signs.items()})
+        if signs is not None and self.unit_signs is None:
+            self.remove_units(signs)
         for gate, positions in zip(self.gates, checkpoint.get("gate_positions", ()), strict=False):
             gate.positions = positions
-
-
-def died(place: str, units: int, gamma: float) -> str:
-    """What to tell whoever has compressed too much."""
-    return (
-        f"all {units} units at {place!r} have died, and with them every prediction: lower model.gamma "
-        f"({gamma:g}) or its factor in model.layer_gammas, or let gamma rise more slowly (model.gamma_warmup)"
-    )

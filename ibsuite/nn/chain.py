@@ -1,6 +1,8 @@
 """A network as the chain of layers that an input passes, one after another."""
 
 from collections.abc import Iterator
+from itertools import chain, count
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -8,6 +10,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ibsuite.interface import Refusal
+
+INPUT = "input"
+"""The place in front of the first layer; no layer has this name."""
 
 
 class GlobalAverage(nn.Module):
@@ -79,7 +84,8 @@ def layer_chain(network: nn.Module) -> Layers:
 
     The layers are those of the network itself, not copies; what its ``forward`` computes without a module (a
     ReLU, a flattening, a 2-d max pool, the mean of a map) becomes a layer without parameters, named after
-    its place in the traced program.
+    its place in the traced program. A layer without tensors may stand in several places (one ReLU for all);
+    the later ones have a number in their names.
 
     Raises:
         Refusal: the network is no chain, or has layers of which nobody knows what removing a unit would do.
@@ -90,20 +96,33 @@ def layer_chain(network: nn.Module) -> Layers:
     except Exception as error:
         raise Refusal(f"{name} cannot be read as a chain of layers: {error}") from error
     layers: Layers = []
+    names, tensors = {INPUT}, set[int]()
     before: fx.Node | None = None
     for node in graph.nodes:
         if node.op == "placeholder" and before is None:
             before = node
             continue
         if node.op == "output":
-            return layers
+            if node.args[0] is not before:
+                raise Refusal(f"{name} must give the output of its last layer and nothing else")
+            break
         if before is None or list(node.all_input_nodes) != [before] or len(before.users) != 1:
             raise Refusal(
                 f"{name} is not a chain at {node.name!r}: units can be removed where each layer has one "
                 "input and one reader, as in MLP, LeNet, VGG or ConvNet"
             )
         before = node
-        layers += [(where, _known(layer, name, where)) for where, layer in _layer(network, node)]
+        for where, layer in _layer(network, node):
+            own = {id(tensor) for tensor in (*layer.parameters(), *layer.buffers())}
+            if own & tensors:
+                raise Refusal(
+                    f"{name} uses the weights of the layer {where!r} twice: a unit that one place does not "
+                    "need may be needed at the other; give every place weights of its own"
+                )
+            tensors |= own
+            where = _unused(where, names)
+            names.add(where)
+            layers.append((where, _known(layer, name, where)))
     return layers
 
 
@@ -112,29 +131,56 @@ def _layer(network: nn.Module, node: fx.Node) -> Iterator[tuple[str, nn.Module]]
     if node.op == "call_module":
         yield str(node.target), network.get_submodule(str(node.target))
         return
-    target, arguments = node.target, [*node.args[1:], *node.kwargs.values()]
-    if target in ("contiguous", "dropout"):
+    target, arguments = node.target, node.args[1:]
+    if target == "contiguous":
         return
     if target in ("relu", F.relu, torch.relu):
         yield node.name, nn.ReLU()
-    elif target in ("flatten", torch.flatten) and arguments == [1]:
+    elif target in ("flatten", torch.flatten) and _flattens_samples(arguments, node.kwargs):
         yield node.name, nn.Flatten()
-    elif target in ("mean", torch.mean) and _numbers(arguments) in ([2, 3], [-2, -1], [3, 2], [-1, -2]):
+    elif target in ("mean", torch.mean) and _averages_maps(arguments, node.kwargs):
         yield node.name, GlobalAverage()
-    elif target is F.max_pool2d and arguments[:1] == [2] and not node.kwargs:
-        yield node.name, nn.MaxPool2d(2)
+    elif target is F.max_pool2d:
+        yield node.name, nn.MaxPool2d(*arguments, **node.kwargs)  # type: ignore[arg-type]
     else:
         raise Refusal(
             f"{type(network).__name__} computes {node.name!r} without a module; use the layers of torch.nn"
         )
 
 
-def _numbers(arguments: list) -> list:
-    return list(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
+def _flattens_samples(arguments: tuple, keywords: dict[str, Any]) -> bool:
+    """Whether ``flatten`` with these makes one row of every sample."""
+    given = {**dict(zip(("start_dim", "end_dim"), arguments, strict=False)), **keywords}
+    return given.pop("start_dim", 0) == 1 and given.pop("end_dim", -1) == -1
+
+
+def _averages_maps(arguments: tuple, keywords: dict[str, Any]) -> bool:
+    """Whether ``mean`` with these makes one number of every map."""
+    given = {**dict(zip(("dim", "keepdim"), arguments, strict=False)), **keywords}
+    dims = given.pop("dim", None)
+    return (
+        isinstance(dims, tuple | list) and sorted(d % 4 for d in dims) == [2, 3] and not any(given.values())
+    )
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """``name``, with a number where there is a layer of that name already."""
+    return next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in names)
+
+
+def _removable(layer: nn.Module) -> bool:
+    """Whether it is known what removing units of ``layer`` does."""
+    if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+        return False
+    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
+        return False
+    if isinstance(layer, WEIGHTED) and "weight" not in layer._parameters:
+        return False  # its weight is computed from other tensors
+    return isinstance(layer, KNOWN)
 
 
 def _known(layer: nn.Module, network: str, where: str) -> nn.Module:
-    if not isinstance(layer, KNOWN) or (isinstance(layer, nn.Conv2d) and layer.groups != 1):
+    if not _removable(layer):
         raise Refusal(
             f"{network} has the layer {where!r}, {layer}, from which units cannot be removed; linear layers, "
             "convolutions in one group, batch norm, ReLU and the like, pools, flattening and dropout can do"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ibsuite.nn.chain import PASSING, WEIGHTED, Select, layer_chain
+from ibsuite.nn.chain import PASSING, WEIGHTED, Layers, Select, layer_chain
 
 POOLS = tuple(
     kind for kind in PASSING if kind not in (Select, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
@@ -27,7 +27,6 @@ class Costs(NamedTuple):
     ``20-50-800-500``."""
 
 
-@torch.no_grad()
 def costs(network: nn.Module, input_shape: tuple[int, ...]) -> Costs:
     """Costs of ``network`` for one input, as the papers on structured pruning count them.
 
@@ -45,29 +44,41 @@ def costs(network: nn.Module, input_shape: tuple[int, ...]) -> Costs:
     """
     layers = layer_chain(network)
     last = max(i for i, (_, layer) in enumerate(layers) if isinstance(layer, WEIGHTED))
-    device = next(network.parameters()).device
-    x = torch.zeros(1, *input_shape, device=device)
-    modes = [layer.training for _, layer in layers]
+    shapes = _shapes(layers, input_shape)
     weights = activations = macs = 0
     widths: list[int] = []
-    for i, (_, layer) in enumerate(layers):
-        layer.eval()
-        reading, x = x, layer(x)
+    for i, (_, layer) in enumerate(layers[: last + 1]):
+        reading, giving = shapes[i], shapes[i + 1]
         behind_flat = i > 0 and isinstance(layers[i - 1][1], nn.Flatten)
-        cut = i + 1 < len(layers) and isinstance(layers[i + 1][1], Select)
+        cut = isinstance(layers[min(i + 1, last)][1], Select)
         if isinstance(layer, WEIGHTED):
             kernel: torch.Tensor = layer.weight
             weights += kernel.numel()
-            macs += kernel.numel() * x.shape[2:].numel()
+            macs += kernel.numel() * giving[1:].numel()
             if i < last:
-                widths.append(x.shape[1])
-                activations += x.numel()
-        elif i < last and isinstance(layer, POOLS):
-            activations += x.numel()
+                widths.append(giving[0])
+                activations += giving.numel()
+        elif isinstance(layer, POOLS):
+            activations += giving.numel()
         elif (isinstance(layer, nn.Flatten) and not cut) or (isinstance(layer, Select) and behind_flat):
-            activations += x.numel()
-            if not widths or isinstance(layer, Select) or reading.shape[2:].numel() > 1:
-                widths.append(x.shape[1])
-    for mode, (_, layer) in zip(modes, layers, strict=True):
-        layer.train(mode)
+            activations += giving.numel()
+            if not widths or isinstance(layer, Select) or reading[1:].numel() > 1:
+                widths.append(giving[0])
     return Costs(weights, activations, macs, "-".join(map(str, widths)))
+
+
+@torch.no_grad()
+def _shapes(layers: Layers, input_shape: tuple[int, ...]) -> list[torch.Size]:
+    """Shape of one input, and of what every layer makes of it."""
+    like: torch.Tensor = next(layer.weight for _, layer in layers if isinstance(layer, WEIGHTED))
+    x = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
+    modes = [layer.training for _, layer in layers]
+    shapes = [x.shape[1:]]
+    try:
+        for _, layer in layers:
+            x = layer.eval()(x)
+            shapes.append(x.shape[1:])
+    finally:
+        for mode, (_, layer) in zip(modes, layers, strict=True):
+            layer.train(mode)
+    return shapes

@@ -2,13 +2,19 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ibsuite.interface import Refusal
-from ibsuite.nn.chain import ACTIVATIONS, PASSING, WEIGHTED, Layers, inputs, units_behind
+from ibsuite.nn.chain import (
+    INPUT,
+    PASSING,
+    WEIGHTED,
+    Layers,
+    Scale,
+    Select,
+    inputs,
+    units_behind,
+)
 
-INPUT = "input"
-"""The place in front of the first layer."""
 INITIAL_LOG_VARIANCE, INITIAL_SPREAD = -9.0, 0.01
 FLOOR = 1e-8
 """Added to variances and to squared means, which may become 0."""
@@ -63,7 +69,7 @@ class InformationGate(nn.Module):
 
     def noisy(self, samples: int) -> Tensor:
         """Factors mu + eps sigma, (samples, units)."""
-        eps = torch.randn(samples, self.units, device=self.mu.device)
+        eps = torch.randn(samples, self.units, device=self.mu.device, dtype=self.mu.dtype)
         return torch.addcmul(self.mu, eps, (0.5 * self.log_variance).exp())
 
     def rate_nats(self) -> Tensor:
@@ -101,25 +107,24 @@ def gate_places(layers: Layers) -> list[str]:
     Behind the batch norm and activation of every hidden layer, and behind every flattening of more than one
     position a channel: flattened inputs and flattened maps have features that nobody may need.
     """
-    places, counts = [], units_behind(layers)
+    places, counts, hidden = [], units_behind(layers), False
     for i, (name, layer) in enumerate(layers):
-        following = layers[i + 1][1] if i + 1 < len(layers) else None
-        if not any(isinstance(later, WEIGHTED) for _, later in layers[i + 1 :]):
+        between = _before_weights(layers[i + 1 :])
+        if between is None:
             break
-        if isinstance(layer, nn.Flatten):
-            before = counts[i - 1] if i else None
-            if before != counts[i]:
-                places.append(name)
-        elif _is_behind_weights(layers, i) and not isinstance(following, (_BatchNorm, *ACTIVATIONS)):
+        changes = isinstance(layer, nn.Flatten) and counts[i] != (counts[i - 1] if i else None)
+        hidden = hidden or changes or isinstance(layer, WEIGHTED)
+        last = all(isinstance(later, PASSING) for later in between)
+        if last and (changes or (hidden and not isinstance(layer, PASSING))):
             places.append(name)
     return places
 
 
-def _is_behind_weights(layers: Layers, i: int) -> bool:
-    """Whether layer ``i`` is a weighted one, or a norm or activation behind one."""
-    while i > 0 and isinstance(layers[i][1], (_BatchNorm, *ACTIVATIONS)):
-        i -= 1
-    return isinstance(layers[i][1], WEIGHTED)
+def _before_weights(layers: Layers) -> list[nn.Module] | None:
+    """The layers in front of the first that has weights; None where none has."""
+    weighted = (i for i, (_, layer) in enumerate(layers) if isinstance(layer, WEIGHTED))
+    end = next(weighted, None)
+    return None if end is None else [layer for _, layer in layers[:end]]
 
 
 def gate_units(layers: Layers, place: str) -> int:
@@ -128,22 +133,23 @@ def gate_units(layers: Layers, place: str) -> int:
     Raises:
         Refusal: there is no such place, or a unit of it could not be removed without a trace.
     """
+    if any(isinstance(layer, Select | Scale) for _, layer in layers):
+        raise Refusal("units of this network have been removed already: start from the full network")
     names = [INPUT, *(name for name, _ in layers)]
     if place not in names:
         raise Refusal(
             f"model.gates names {place!r}, and there is no such layer; usual places are {gate_places(layers)}"
         )
     start = names.index(place)
-    for _, layer in layers[start:]:
-        if isinstance(layer, WEIGHTED):
-            break
+    between = _before_weights(layers[start:])
+    if between is None:
+        raise Refusal(f"a gate at {place!r} would remove classes: put it in front of the last layer")
+    for layer in between:
         if not isinstance(layer, PASSING):
             raise Refusal(
                 f"a gate at {place!r} would stand in front of {layer}: put it behind the batch norm and the "
                 f"activation; usual places are {gate_places(layers)}"
             )
-    else:
-        raise Refusal(f"a gate at {place!r} would remove classes: put it in front of the last layer")
     units = units_behind(layers)[start - 1] if start else None
     if units is None and not any(isinstance(layer, nn.Flatten) for _, layer in layers[:start]):
         first = next(i for i, (_, layer) in enumerate(layers) if isinstance(layer, WEIGHTED))

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ibsuite.nn.chain import WEIGHTED, Layers, Scale, Select, inputs, outputs, units_behind
-from ibsuite.nn.gates import INPUT
+from ibsuite.nn.chain import INPUT, WEIGHTED, Layers, Scale, Select, inputs, outputs, units_behind
 
 Alive = list[Tensor | None]
 
@@ -28,14 +27,19 @@ def small_network(layers: Layers, scales: Mapping[str, Tensor]) -> nn.Sequential
             is dead. The places are such as ``gate_units`` allows.
 
     Raises:
-        ValueError: a place has no unit left, or as many scales as it has not units.
+        ValueError: a place has no unit left, or as many scales as it has not units; or units have been
+            removed before.
     """
+    if any(isinstance(layer, Select | Scale) for _, layer in layers):
+        raise ValueError("units of this network have been removed already; start from the full network")
     before, after = _alive(layers, scales)
+    like = next(layer.weight for _, layer in layers if isinstance(layer, WEIGHTED))
     small: list[nn.Module] = []
     pending: Tensor | None = None  # factors that have not found weights to go into yet
+    if before[0] is not None:
+        _select(small, before[0])
     if INPUT in scales:
         assert before[0] is not None
-        _select(small, before[0])
         pending = scales[INPUT][before[0]]
     for i, (name, layer) in enumerate(layers):
         reading, giving = before[i], after[i]
@@ -54,11 +58,9 @@ def small_network(layers: Layers, scales: Mapping[str, Tensor]) -> nn.Sequential
             _select(small, left)
             if pending is not None and reading is not None:
                 pending = pending.repeat_interleave(len(giving) // len(reading))[left]
-        elif isinstance(layer, Select | Scale):
-            raise ValueError("units of this network have been removed already; start from the full network")
         else:
             if isinstance(layer, nn.MaxPool2d) and pending is not None and bool((pending < 0).any()):
-                small.append(_scale(pending))
+                small.append(_scale(pending, like))
                 pending = None
             small.append(copy.deepcopy(layer))
         if name in scales:
@@ -91,9 +93,10 @@ def _alive(layers: Layers, scales: Mapping[str, Tensor]) -> tuple[Alive, Alive]:
             raise ValueError(
                 f"{place!r} has {len(scale)} scales for {units if units is None else len(units)} units"
             )
-        if not scale.any():
-            raise ValueError(f"all {len(scale)} units at {place!r} are dead")
-        return units & (scale != 0)
+        left = units & (scale != 0)
+        if not left.any():
+            raise ValueError(f"all {len(scale)} units at {place!r} are dead, there or at the gate before")
+        return left
 
     alive = gated(INPUT, alive)
     for (name, layer), count in zip(layers, counts, strict=True):
@@ -132,8 +135,8 @@ def _select(small: list[nn.Module], left: Tensor) -> None:
         small.append(select)
 
 
-def _scale(factors: Tensor) -> Scale:
-    scale = Scale(len(factors)).to(factors.device)
+def _scale(factors: Tensor, like: Tensor) -> Scale:
+    scale = Scale(len(factors)).to(like)
     scale.weight.copy_(factors)
     return scale
 
@@ -147,9 +150,9 @@ def _smaller(
     if factors is not None:
         shape = (1, -1, *(1,) * (weight.ndim - 2))
         weight = (weight.double() * factors.double().view(shape)).to(weight.dtype)
-    small.weight = nn.Parameter(weight.clone())
+    small.weight = nn.Parameter(weight.clone(), layer.weight.requires_grad)
     if layer.bias is not None:
-        small.bias = nn.Parameter(layer.bias.detach()[giving].clone())
+        small.bias = nn.Parameter(layer.bias.detach()[giving].clone(), layer.bias.requires_grad)
     if isinstance(small, nn.Linear):
         small.in_features, small.out_features = int(reading.sum()), int(giving.sum())
     elif isinstance(small, nn.Conv2d):
@@ -163,5 +166,6 @@ def _smaller_norm(norm: _BatchNorm, giving: Tensor) -> nn.Module:
     for name, tensor in [*norm._parameters.items(), *norm._buffers.items()]:
         if tensor is not None and tensor.ndim == 1:
             left = tensor.detach()[giving].clone()
-            setattr(small, name, nn.Parameter(left) if name in norm._parameters else left)
+            learnt = name in norm._parameters
+            setattr(small, name, nn.Parameter(left, tensor.requires_grad) if learnt else left)
     return small

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ibsuite.interface import Refusal
 from ibsuite.nn.chain import ACTIVATIONS, GlobalAverage, Scale, Select, layer_chain
 
 DESCRIPTION, TENSORS = "network.json", "network.safetensors"
@@ -27,7 +28,7 @@ ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm1d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
     nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
     nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    nn.AvgPool2d: ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
     nn.AdaptiveAvgPool2d: ("output_size",),
     nn.Dropout: ("p",),
     nn.Dropout2d: ("p",),
@@ -56,10 +57,14 @@ def save_network(network: nn.Module, folder: Path) -> int:
         folder: made where there is none.
 
     Raises:
-        Refusal: the network is no chain.
+        Refusal: the network is no chain, or has a layer that cannot be written down.
     """
     chain = nn.Sequential(*(layer for _, layer in layer_chain(network)))
-    described = [_described(layer) for layer in chain]
+    described, maps = [], True
+    for layer in chain:
+        if isinstance(layer, nn.Flatten | GlobalAverage | nn.Linear):
+            maps = False
+        described.append(_described(layer, maps))
     last = any(_channels_last(p) for p in chain.parameters())
     text = json.dumps({"format": FORMAT, "channels_last": last, "layers": described}, indent=1) + "\n"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in chain.state_dict().items()}
@@ -69,8 +74,12 @@ def save_network(network: nn.Module, folder: Path) -> int:
     return (folder / TENSORS).stat().st_size + (folder / DESCRIPTION).stat().st_size
 
 
-def _described(layer: nn.Module) -> dict[str, Any]:
-    kind = next(kind for kind in ARGUMENTS if type(layer) is kind)
+def _described(layer: nn.Module, maps: bool) -> dict[str, Any]:
+    kind = type(layer)
+    if kind is nn.SyncBatchNorm:  # of many processes; for one, a norm of maps or of features
+        kind = nn.BatchNorm2d if maps else nn.BatchNorm1d
+    if kind not in ARGUMENTS:
+        raise Refusal(f"a network with the layer {layer} cannot be saved; use the layers of torch.nn")
     arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
     if kind in (nn.Linear, nn.Conv2d):
         arguments["bias"] = layer.bias is not None
@@ -91,19 +100,25 @@ def load_network(folder: str | Path) -> nn.Sequential:
         ValueError: the files are missing, cut off, or not a network of this format.
     """
     folder = Path(folder)
+    for name in (DESCRIPTION, TENSORS):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} holds no network: {name} is missing")
     try:
         document = json.loads((folder / DESCRIPTION).read_text())
-        if document["format"] != FORMAT:
-            raise ValueError(f"{folder} holds a network of format {document['format']}, not {FORMAT}")
+        found = document["format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / DESCRIPTION} does not describe a network") from error
+    if found != FORMAT:
+        raise ValueError(f"{folder} holds a network of format {found}, not {FORMAT}")
+    try:
         network = nn.Sequential(*(_built(dict(entry)) for entry in document["layers"]))
         if document["channels_last"]:
             network.to(memory_format=torch.channels_last)
         network.load_state_dict(load_file(folder / TENSORS))
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} holds no network: {Path(error.filename).name} is missing") from None
-    except (KeyError, TypeError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        said = " ".join(str(error).split())
         raise ValueError(
-            f"{folder} holds files that are damaged or do not belong together: {error}"
+            f"{folder} holds files that are damaged or do not belong together: {said}"
         ) from error
     return network.eval()
 

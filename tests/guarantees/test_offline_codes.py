@@ -16,7 +16,7 @@ from torch import Tensor
 from ibsuite.callbacks import NotFinite, offline
 from ibsuite.callbacks.pricing import price
 from ibsuite.codes import codelength_bits, uniform_bits
-from ibsuite.coding import decode_weights
+from ibsuite.coding import decode_weights, stream_length
 from ibsuite.data import Digits
 from ibsuite.interface import LabelSequence, Quantised, Refusal
 from ibsuite.nn import MLP, ConvNet
@@ -55,7 +55,15 @@ def rebuilt(run: Path, method: Any) -> Any:
     if hasattr(method, "quantised"):  # what trained the weights is not sent
         names = {name: value for name, value in names.items() if name.startswith("network.")}
     shapes = {name: value.shape for name, value in names.items()}
-    received = decode_weights((run / "message" / "weights.bin").read_bytes(), shapes)
+    data = (run / "message" / "weights.bin").read_bytes()
+    if hasattr(method, "remove_units"):  # which units are left comes first
+        places = {r.place: r.mu.shape for r in method.gate_readings()}
+        method.remove_units(decode_weights(data, places))
+        data = data[stream_length(data) :]
+        names = method.state_dict()
+        names = {name: value for name, value in names.items() if value.is_floating_point()}
+        shapes = {name: value.shape for name, value in names.items()}
+    received = decode_weights(data, shapes)
     read = {n: sent.values() if isinstance(sent, Quantised) else sent for n, sent in received.items()}
     with torch.no_grad():
         for name, value in names.items():
@@ -82,6 +90,7 @@ def test_g2_g6_everything_is_charged_once(fit: Callable[..., Any], tmp_path: Pat
     assert -stored["log2_probs"].astype(float).sum(1).mean() == pytest.approx(charges["labels"], rel=1e-5)
     # two temperatures; formats, or sparsities times quantisers
     alternatives = {"floats": 3 * 2, "compressed": 4 * 2, "finetuned": 4 * 2, "subspace": 2 * 2}
+    alternatives |= {"pruned": 4 * 2, "pruned_finetuned": 4 * 2}
     assert charges["choices"] == pytest.approx(math.log2(5) + math.log2(alternatives.get(kind, 1)))
     model = math.fsum(bits for name, bits in charges.items() if name not in ("labels", "choices"))
     if kind in MESSAGES:
@@ -112,7 +121,7 @@ def test_g16_labels_cost_what_they_do_under_the_network_in_the_file(
     assert found["parts"][0]["accuracy"] == pytest.approx(float((logits.argmax(1) == y).float().mean()))
 
 
-@pytest.mark.parametrize("kind", ["floats", "compressed", "finetuned", "quantised"])
+@pytest.mark.parametrize("kind", ["floats", "compressed", "finetuned", "quantised", "pruned_finetuned"])
 def test_g16_buffers_of_batch_norm_are_sent_and_charged(
     fit: Callable[..., Any], tmp_path: Path, kind: str
 ) -> None:
@@ -245,7 +254,11 @@ class StopAt(L.Callback):
 
 
 CASES = [(kind, 15, "crash") for kind in KINDS]  # inside the third stretch
-CASES += [("finetuned", step, how) for step, how in ((15, "stop"), (32, "crash"), (39, "stop"))]
+CASES += [
+    (kind, step, how)
+    for kind in ("finetuned", "pruned_finetuned")
+    for step, how in ((15, "stop"), (32, "crash"), (39, "stop"))
+]
 # 31 to 42 are fine-tuning: in its first stretch, and in its second
 
 
@@ -265,7 +278,7 @@ def test_g11_interrupted_anywhere_and_gone_on_with(
     fit(code=code_of(kind, watched=3), method=method_of(kind), folder="broken", ckpt_path=str(last))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
     assert read_csv(tmp_path / "broken" / "curve.csv") == read_csv(tmp_path / "unbroken" / "curve.csv")
-    assert document(tmp_path / "broken")["cost"]["samples_seen"] == 16 * (42 if kind == "finetuned" else 30)
+    assert document(tmp_path / "broken")["cost"]["samples_seen"] == 16 * (42 if "finetuned" in kind else 30)
 
 
 def test_g11_planted_violation_another_seed_is_another_run(fit: Callable[..., Any], tmp_path: Path) -> None:
