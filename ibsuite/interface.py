@@ -6,7 +6,7 @@ callbacks can meet here without knowing each other.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -142,6 +142,15 @@ class LabelSequence(LabelledInputs, Protocol):
 
     def test_split(self) -> LabelledInputs | None:
         """The test split, read from disk at this call; None where there is none."""
+
+
+@runtime_checkable
+class PreparedInputs(Protocol):
+    """Inputs of which it can be said what was done to them."""
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How raw inputs become what a network sees, in plain numbers."""
 
 
 class Ahead(NamedTuple):

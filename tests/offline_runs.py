@@ -57,7 +57,8 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
     if kind == "variational":
         return Variational(network, LearnedGaussian(), optimizer=adam, **settings)
     if kind.startswith("pruned"):
-        return VIBNet(network, adam, **{"gamma": 0.005, "gate_rate": 10.0, **settings})
+        gamma = 0.005 if isinstance(network, MLP) else 2e-5  # a map of many positions is dear
+        return VIBNet(network, adam, **{"gamma": gamma, "gate_rate": 10.0, **settings})
     return CrossEntropy(network, adam, **settings)
 
 

@@ -13,7 +13,7 @@ from ibsuite import record
 from ibsuite.callbacks.latency import latency_seconds
 from ibsuite.callbacks.pricing import PRICING_BATCH
 from ibsuite.information import GateInformation
-from ibsuite.interface import GatedUnits, LabelledInputs
+from ibsuite.interface import GatedUnits, LabelledInputs, LabelSequence, PreparedInputs
 from ibsuite.nn import costs, save_network
 from ibsuite.seeds import derive_seed
 
@@ -64,7 +64,7 @@ def gate_report(module: GatedUnits, data: LabelledInputs, rows: Tensor, seed: in
 
 
 def report_compression(
-    run: Path, full: nn.Module, small: nn.Module, input_shape: tuple[int, ...], **found: Any
+    run: Path, full: nn.Module, small: nn.Module, sequence: LabelSequence, **found: Any
 ) -> None:
     """Save the small network in ``network/``, and write ``compression.json``.
 
@@ -72,14 +72,16 @@ def report_compression(
         run: the run folder.
         full: the network before; its weights do not matter.
         small: the network that is handed over.
-        input_shape: of one input.
+        sequence: what its inputs are.
         **found: other fields of ``record.Compression``.
     """
+    input_shape = sequence.input_shape
+    inputs = sequence.preparation if isinstance(sequence, PreparedInputs) else None
     networks = {"full": full.eval(), "small": small.eval()}
     priced = {name: costs(network, input_shape) for name, network in networks.items()}
     with tempfile.TemporaryDirectory() as scratch:
-        file_bytes = {"full": save_network(full, Path(scratch))}
-    file_bytes["small"] = save_network(small, run / record.NETWORK)
+        file_bytes = {"full": save_network(full, Path(scratch), inputs)}
+    file_bytes["small"] = save_network(small, run / record.NETWORK, inputs)
     latency: Mapping[str, Any] = {
         name: {str(n): latency_seconds(network, (n, *input_shape)) for n in LATENCY_BATCHES}
         for name, network in networks.items()

@@ -129,7 +129,7 @@ class PrunedNetworkCode(OfflineCode):
                 f"code.validation_labels={self.validation_labels} leaves nothing of {sequence.num_labels} "
                 "labels to train on"
             )
-        self.full, self.input_shape = copy.deepcopy(module.network), sequence.input_shape
+        self.full = copy.deepcopy(module.network)
 
     def rows(self, sequence: LabelSequence) -> Tensor:
         """All labels but those held out."""
@@ -291,7 +291,7 @@ class PrunedNetworkCode(OfflineCode):
             Path(trainer.default_root_dir),
             self.full.to(module.device),
             small,
-            self.input_shape,
+            self.sequence,
             max_logit_difference=self.removal["max_logit_difference"],
             validation_error_percent=validation,
             test_error_percent=self.test_errors,

@@ -196,6 +196,19 @@ class LabelledData(L.LightningDataModule, ABC):
         held = self._at(device)
         return self._present(held.x[rows.to(device)], rows, view, self.num_labels, VIEW)
 
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How raw inputs become what a network sees, in plain numbers.
+
+        Images are deskewed and lose their margin where that is said; then (scale x raw - mean) / std, for
+        each channel of an image or feature of a vector.
+        """
+        held = self._at("cpu")
+        constants = {name: getattr(held.standardise, name).flatten().tolist() for name in ("mean", "std")}
+        scale = 1 / 255 if held.x.dtype == torch.uint8 else 1.0
+        steps = {"deskew": self.deskew, "margin": self.margin, "scale": scale}
+        return {"shape": list(self.input_shape), **steps, **constants}
+
     def _present(self, raw: Tensor, rows: Tensor, view: int, count: int, key: int) -> Tensor:
         """Raw inputs at ``rows`` of ``count`` as the network sees them, under a view drawn by ``key``."""
         standardise = self._at(raw.device).standardise

@@ -16,6 +16,7 @@ from ibsuite.methods.schedules import Decay
 from ibsuite.nn import gate_places, gate_units, layer_chain, small_network
 from ibsuite.nn.chain import WEIGHTED, outputs
 from ibsuite.nn.gates import INPUT, InformationGate, gated
+from ibsuite.nn.removal import NothingLeftError
 from ibsuite.units import nats_to_bits
 
 
@@ -231,13 +232,13 @@ class VIBNet(CrossEntropy):
             scales = {place: sign.to(self.device).float() for place, sign in signs.items()}
         try:
             self.network = small_network(self.layers, scales)
-        except ValueError as error:
+        except NothingLeftError as error:
             raise Refusal(
-                f"{error}, and with them every prediction: lower model.gamma ({self.gamma:g}) or its factor in "
-                "model.layer_gammas, or let gamma rise more slowly (model.gamma_warmup)"
+                f"{error}, and with them every prediction: lower model.gamma ({self.gamma:g}) or its factor "
+                "in model.layer_gammas, or let gamma rise more slowly (model.gamma_warmup)"
             ) from error
         self.unit_signs = {place: scale.sign().long().cpu() for place, scale in scales.items()}
-        self.gates, self.places = nn.ModuleList(), []
+        self.gates, self.places, self.layer_gammas = nn.ModuleList(), [], []
         self.layers = layer_chain(self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,6 +12,10 @@ from ibsuite.nn.chain import INPUT, WEIGHTED, Layers, Scale, Select, inputs, out
 Alive = list[Tensor | None]
 
 
+class NothingLeftError(ValueError):
+    """A place has no unit left."""
+
+
 @torch.no_grad()
 def small_network(layers: Layers, scales: Mapping[str, Tensor]) -> nn.Sequential:
     """The network without its dead units: the same outputs from smaller layers.
@@ -27,8 +31,8 @@ def small_network(layers: Layers, scales: Mapping[str, Tensor]) -> nn.Sequential
             is dead. The places are such as ``gate_units`` allows.
 
     Raises:
-        ValueError: a place has no unit left, or as many scales as it has not units; or units have been
-            removed before.
+        NothingLeftError: a place has no unit left.
+        ValueError: a place has as many scales as it has not units, or units have been removed before.
     """
     if any(isinstance(layer, Select | Scale) for _, layer in layers):
         raise ValueError("units of this network have been removed already; start from the full network")
@@ -95,7 +99,9 @@ def _alive(layers: Layers, scales: Mapping[str, Tensor]) -> tuple[Alive, Alive]:
             )
         left = units & (scale != 0)
         if not left.any():
-            raise ValueError(f"all {len(scale)} units at {place!r} are dead, there or at the gate before")
+            raise NothingLeftError(
+                f"all {len(scale)} units at {place!r} are dead, there or at the gate before"
+            )
         return left
 
     alive = gated(INPUT, alive)

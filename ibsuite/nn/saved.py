@@ -1,6 +1,7 @@
 """Networks as files: a description in JSON and the tensors as safetensors."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
 KINDS = {kind.__name__: kind for kind in ARGUMENTS}
 
 
-def save_network(network: nn.Module, folder: Path) -> int:
+def save_network(network: nn.Module, folder: Path, inputs: Mapping[str, Any] | None = None) -> int:
     """Write ``network`` into ``folder``, for ``load_network``; the bytes that it takes.
 
     ``network.json`` names the layers and their sizes, ``network.safetensors`` holds what they have learnt
@@ -55,6 +56,7 @@ def save_network(network: nn.Module, folder: Path) -> int:
     Args:
         network: a chain of layers.
         folder: made where there is none.
+        inputs: how raw inputs become what the network takes, to be written beside it; in plain numbers.
 
     Raises:
         Refusal: the network is no chain, or has a layer that cannot be written down.
@@ -66,7 +68,8 @@ def save_network(network: nn.Module, folder: Path) -> int:
             maps = False
         described.append(_described(layer, maps))
     last = any(_channels_last(p) for p in chain.parameters())
-    text = json.dumps({"format": FORMAT, "channels_last": last, "layers": described}, indent=1) + "\n"
+    document = {"format": FORMAT, "inputs": inputs, "channels_last": last, "layers": described}
+    text = json.dumps(document, indent=1) + "\n"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in chain.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / TENSORS)
@@ -94,7 +97,8 @@ def _channels_last(tensor: torch.Tensor) -> bool:
 def load_network(folder: str | Path) -> nn.Sequential:
     """The network that ``save_network`` wrote into ``folder``, in evaluation mode, ready to be trained on.
 
-    It takes inputs as the run's data gave them: normalised, (n, *input_shape); and gives logits.
+    It takes inputs as the run's data gave them, (n, *input_shape), and gives logits. What has to be done
+    to raw inputs first stands under ``inputs`` in ``network.json``.
 
     Raises:
         ValueError: the files are missing, cut off, or not a network of this format.

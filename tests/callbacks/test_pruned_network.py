@@ -61,6 +61,11 @@ def test_the_network_that_is_left_behind_is_the_one_that_was_reported(
     assert found["validation_error_percent"]["finetuned"] == wrong_percent(
         network, data, torch.arange(100, 120)
     )
+    described = json.loads((run / "network" / "network.json").read_text())["inputs"]
+    x, _ = data.read_train()
+    raw = x[data.order[100:]].float()
+    prepared = (described["scale"] * raw - described["mean"][0]) / described["std"][0]
+    assert torch.allclose(prepared, data.inputs(torch.arange(100, 120), CPU), atol=1e-6)
     assert found["test_error_percent"] is None
     size = costs(network, (1, 8, 8))
     full = costs(MLP((1, 8, 8), 10, hidden=(8,)), (1, 8, 8))

@@ -24,6 +24,14 @@ SMALL = [
 CODES = {
     # Batch normalisation: each rank's buffers are its own until they are shared.
     "network_compression_digits": ["--model.network=ConvNet", "--model.network.widths=[4]"],
+    # The network gets other layers in the middle, whose gradients have to be reduced as well.
+    "vibnet_digits": [
+        "--code.validation_labels=20",
+        "--model.gamma=0.01",
+        "--model.network=ConvNet",
+        "--model.network.widths=[6,6]",
+        "--model.layer_gammas=[0.02,0.02,0.02,0.02]",
+    ],
     "variational_digits": ["--code.draws=3", "--code.watched=1"],
 }
 
