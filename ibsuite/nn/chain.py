@@ -1,5 +1,6 @@
 """A network as the chain of layers that an input passes, one after another."""
 
+import operator
 from collections.abc import Iterator
 from itertools import chain, count
 from typing import Any
@@ -106,7 +107,10 @@ def layer_chain(network: nn.Module) -> Layers:
             if node.args[0] is not before:
                 raise Refusal(f"{name} must give the output of its last layer and nothing else")
             break
-        if before is None or list(node.all_input_nodes) != [before] or len(before.users) != 1:
+        if _is_batch_size(node):
+            continue  # of x.view(x.size(0), -1)
+        read = [other for other in node.all_input_nodes if not _is_batch_size(other)]
+        if before is None or read != [before] or sum(not _is_batch_size(n) for n in before.users) != 1:
             raise Refusal(
                 f"{name} is not a chain at {node.name!r}: units can be removed where each layer has one "
                 "input and one reader, as in MLP, LeNet, VGG or ConvNet"
@@ -136,7 +140,7 @@ def _layer(network: nn.Module, node: fx.Node) -> Iterator[tuple[str, nn.Module]]
         return
     if target in ("relu", F.relu, torch.relu):
         yield node.name, nn.ReLU()
-    elif target in ("flatten", torch.flatten) and _flattens_samples(arguments, node.kwargs):
+    elif _flattens_samples(node):
         yield node.name, nn.Flatten()
     elif target in ("mean", torch.mean) and _averages_maps(arguments, node.kwargs):
         yield node.name, GlobalAverage()
@@ -148,10 +152,26 @@ def _layer(network: nn.Module, node: fx.Node) -> Iterator[tuple[str, nn.Module]]
         )
 
 
-def _flattens_samples(arguments: tuple, keywords: dict[str, Any]) -> bool:
-    """Whether ``flatten`` with these makes one row of every sample."""
-    given = {**dict(zip(("start_dim", "end_dim"), arguments, strict=False)), **keywords}
-    return given.pop("start_dim", 0) == 1 and given.pop("end_dim", -1) == -1
+def _flattens_samples(node: fx.Node) -> bool:
+    """Whether every sample becomes one row: by ``flatten``, or by a view (x.size(0), -1) or (-1, n)."""
+    arguments = node.args[1:]
+    if node.target in ("flatten", torch.flatten):
+        given = {**dict(zip(("start_dim", "end_dim"), arguments, strict=False)), **node.kwargs}
+        return bool(given.pop("start_dim", 0) == 1 and given.pop("end_dim", -1) == -1)
+    if node.target not in ("view", "reshape") or len(arguments) != 2:
+        return False
+    first, second = arguments
+    return bool(second == -1 if isinstance(first, fx.Node) else first == -1 and isinstance(second, int))
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    """Whether a node of the traced program is ``x.size(0)`` or ``x.shape[0]``, or on the way there."""
+    if node.target == "size":
+        return bool(node.args[1:] == (0,))
+    if node.target is operator.getitem:
+        of, place = node.args
+        return isinstance(of, fx.Node) and _is_batch_size(of) and bool(place == 0)
+    return bool(node.target is getattr and node.args[1] == "shape")
 
 
 def _averages_maps(arguments: tuple, keywords: dict[str, Any]) -> bool:

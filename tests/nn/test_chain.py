@@ -144,7 +144,6 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         lambda n, x: n.few(F.dropout(n.conv(x), 0.5, n.training).mean((2, 3))),
         "computes 'dropout' without",
     ),
-    "its own size": (lambda n, x: n.many(n.conv(x).view(x.size(0), -1)), "not a chain at"),
 }
 
 
@@ -176,3 +175,42 @@ def test_two_inputs_and_shared_or_computed_weights_are_refused() -> None:
     ):
         with pytest.raises(Refusal, match="has the layer '1'"):
             layer_chain(nn.Sequential(nn.Flatten(), computed))
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [
+        lambda x: x.view(x.size(0), -1),
+        lambda x: x.reshape(x.shape[0], -1),
+        lambda x: x.view(-1, 64),
+    ],
+    ids=["size", "shape", "number"],
+)
+def test_a_view_that_keeps_samples_is_a_flattening(flatten: Any) -> None:
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(flatten(x))
+
+    network = Viewing()
+    layers = layer_chain(network)
+    assert [type(layer) for _, layer in layers] == [nn.Flatten, nn.Linear]
+    x = torch.randn(3, 1, 8, 8)
+    assert torch.equal(nn.Sequential(*(layer for _, layer in layers))(x), network(x))
+
+
+@pytest.mark.parametrize("other", [lambda x: x.view(2, -1), lambda x: x.view(x.size(1), -1)])
+def test_another_view_is_refused(other: Any) -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(other(x))
+
+    with pytest.raises(Refusal):
+        layer_chain(Mixing())
