@@ -23,9 +23,10 @@ def test_a_dry_run_of_every_code(kind: str) -> None:
     found = estimate(method, data, code)
     assert found.seconds > 0
     steps = [row[3] for row in found.ahead.rows]
-    assert steps == ([30, 12] if kind == "finetuned" else [30])
+    assert steps == ([30, 12] if "finetuned" in kind else [30])
     assert [row[1] for row in found.ahead.rows] == [100] * len(steps)
     readings = {"floats": 3, "quantised": 1, "compressed": 4, "finetuned": 5, "subspace": 2}
+    readings |= {"pruned": 4, "pruned_finetuned": 4}
     assert found.ahead.priced == 100 * readings.get(kind, 3)
     assert found.ahead.predictors == (3 if kind == "variational" else 1)
     assert found.parameters == sum(p.numel() for p in method.parameters())
