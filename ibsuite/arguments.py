@@ -17,7 +17,7 @@ OWN_CLASSES = {name: f"{room.__name__}.{name}" for room in ROOMS for name in roo
 
 
 TAKES_A_CLASS = {
-    "model", "network", "prior", "data", "augment", "view_augment", "code", "logger", "callbacks"
+    "model", "network", "encoder", "prior", "data", "augment", "view_augment", "code", "logger", "callbacks"
 }  # fmt: skip
 """Last parts of the options whose value is a class."""
 

@@ -91,6 +91,19 @@ class GateReading(NamedTuple):
     """Which units are left in evaluation, (units,), bool."""
 
 
+class BottleneckReading(NamedTuple):
+    """What a stochastic representation says of each of some labelled inputs, (n,), float64."""
+
+    rate_bits: Tensor
+    """KL(p(z|x) || r(z)), bits; its mean is an upper bound on I(Z;X)."""
+    distortion_bits: Tensor
+    """E[-log2 q(y|z)], bits; H(Y) less its mean is a lower bound on I(Z;Y)."""
+    wrong_one_draw: Tensor
+    """Share of the draws of z by which the prediction is wrong."""
+    wrong: Tensor
+    """1 where the mean prediction over the draws is wrong."""
+
+
 class Status(NamedTuple):
     """How far a run is, for whoever shows it."""
 
@@ -230,6 +243,17 @@ class GatedUnits(Protocol):
 
     def remove_units(self, signs: Mapping[str, Tensor] | None = None) -> None:
         """Put the small dense network in the place of the gated one: that of its gates, or of ``signs``."""
+
+
+@runtime_checkable
+class StochasticRepresentation(Protocol):
+    """A method that classifies a random representation z ~ p(z|x)."""
+
+    beta: float
+    """Weight of the rate against the distortion, in the same unit."""
+
+    def read_bottleneck(self, x: Tensor, y: Tensor) -> BottleneckReading:
+        """Rate, distortion and errors of each input."""
 
 
 @runtime_checkable

@@ -57,6 +57,7 @@ CODES = {
 }
 """The codes beside the default one, by their files."""
 METHODS = {
+    "deep_vib": "DeepVIB",
     "entropy_penalised": "EntropyPenalised",
     "subspace": "Subspace",
     "variational": "Variational",

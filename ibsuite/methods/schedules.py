@@ -5,16 +5,19 @@ from typing import Literal
 
 from ibsuite.interface import Refusal
 
-Decay = Literal["cosine", "linear", "constant"]
+Decay = Literal["cosine", "linear", "exponential", "constant"]
+EXPONENTIAL_END = 0.97**100
+"""What an exponential decay leaves of the peak: 0.97 of it for every hundredth of the training."""
 
 
 def learning_rate_factor(progress: float, warmup: float, decay: Decay, hold: float = 0.0) -> float:
-    """Factor on the peak learning rate: a linear rise, perhaps a while at the peak, then a decay to zero.
+    """Factor on the peak learning rate: a linear rise, perhaps a while at the peak, then a decay.
 
     Args:
         progress: share of the training that is done, in [0, 1].
         warmup: share of the training in which the rate rises from 1/25 of its peak.
-        decay: how it falls afterwards; ``cosine`` after a warm-up is the one-cycle policy.
+        decay: how it falls afterwards, to 0 or, ``exponential``, to 1/21; ``cosine`` after a warm-up is the
+            one-cycle policy.
         hold: share of the training that is spent at the peak, between the two.
     """
     progress = min(max(progress, 0.0), 1.0)
@@ -27,4 +30,6 @@ def learning_rate_factor(progress: float, warmup: float, decay: Decay, hold: flo
     if decay == "constant":
         return 1.0
     left = min(1.0, (1.0 - progress) / (1.0 - warmup - hold))
+    if decay == "exponential":
+        return float(EXPONENTIAL_END ** (1.0 - left))
     return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))

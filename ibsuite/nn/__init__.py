@@ -5,6 +5,7 @@ draws a complete fresh initialisation in ``reset_parameters()``.
 """
 
 from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recenter
+from ibsuite.nn.bottleneck import Bottleneck, Encoding, mean_prediction
 from ibsuite.nn.chain import layer_chain
 from ibsuite.nn.convnet import ConvNet
 from ibsuite.nn.costs import Costs, costs
@@ -36,9 +37,11 @@ __all__ = [
     "VGG",
     "VGG8",
     "VGG13",
+    "Bottleneck",
     "ConjugateGaussian",
     "ConvNet",
     "Costs",
+    "Encoding",
     "FixedGaussian",
     "LeNet",
     "LearnedGaussian",
@@ -55,6 +58,7 @@ __all__ = [
     "layer_chain",
     "load_network",
     "make_bayesian",
+    "mean_prediction",
     "named_tensors",
     "posterior",
     "pristine_state",

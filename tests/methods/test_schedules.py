@@ -11,6 +11,8 @@ from ibsuite.interface import Refusal
 from ibsuite.methods.schedules import Decay, learning_rate_factor
 
 DECAYS = get_args(Decay)
+ENDS = {"cosine": 0.0, "linear": 0.0, "exponential": 0.97**100, "constant": 1.0}
+MIDDLES = {"cosine": 0.5, "linear": 0.5, "exponential": 0.97**50, "constant": 1.0}
 
 
 @pytest.mark.parametrize("decay", DECAYS)
@@ -19,9 +21,9 @@ def test_ends_and_continuity(decay: Decay, warmup: float) -> None:
     assert learning_rate_factor(0.0, warmup, decay) == pytest.approx(1 / 25)
     assert learning_rate_factor(warmup, warmup, decay) == pytest.approx(1.0)
     assert learning_rate_factor(warmup - 1e-9, warmup, decay) == pytest.approx(1.0, abs=1e-6)
-    assert learning_rate_factor(1.0, warmup, decay) == pytest.approx(1.0 if decay == "constant" else 0.0)
+    assert learning_rate_factor(1.0, warmup, decay) == pytest.approx(ENDS[decay])
     middle = learning_rate_factor((1 + warmup) / 2, warmup, decay)
-    assert middle == pytest.approx(1.0 if decay == "constant" else 0.5)
+    assert middle == pytest.approx(MIDDLES[decay])
 
 
 @pytest.mark.parametrize("decay", DECAYS)
@@ -69,7 +71,12 @@ def test_holding_the_peak(decay: Decay) -> None:
     for progress in (0.1, 0.3, 0.6):
         assert learning_rate_factor(progress, 0.1, decay, 0.5) == pytest.approx(1.0)
     assert learning_rate_factor(0.05, 0.1, decay, 0.5) == learning_rate_factor(0.05, 0.1, decay)
-    assert learning_rate_factor(0.8, 0.1, decay, 0.5) == pytest.approx(1.0 if decay == "constant" else 0.5)
-    assert learning_rate_factor(1.0, 0.1, decay, 0.5) == pytest.approx(1.0 if decay == "constant" else 0.0)
+    assert learning_rate_factor(0.8, 0.1, decay, 0.5) == pytest.approx(MIDDLES[decay])
+    assert learning_rate_factor(1.0, 0.1, decay, 0.5) == pytest.approx(ENDS[decay])
     with pytest.raises(Refusal, match="hold"):
         learning_rate_factor(0.5, 0.5, decay, 0.5)
+
+
+def test_exponential_decay_loses_three_percent_with_every_hundredth() -> None:
+    factors = [learning_rate_factor(i / 100, 0.0, "exponential") for i in range(101)]
+    assert [b / a for a, b in pairwise(factors)] == pytest.approx([0.97] * 100)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ibsuite.nn
-from ibsuite.nn import MLP, VGG, VGG8, VGG13, ConvNet, LeNet, TinyCNN, pristine_state
+from ibsuite.nn import MLP, VGG, VGG8, VGG13, Bottleneck, ConvNet, LeNet, TinyCNN, pristine_state
 
 torch.set_num_threads(1)
 
@@ -144,7 +144,7 @@ def test_output_shape(network: type, shape: tuple[int, ...]):
 @every_network
 def test_vectors_are_read_or_refused(network: type):
     with torch.device("meta"):
-        if network is MLP:
+        if network in (MLP, Bottleneck):
             assert network((5,), 3)(torch.empty(2, 5)).shape == (2, 3)
         else:
             with pytest.raises(ValueError, match=rf"{network.__name__} reads images .* not \(5,\)"):
