@@ -1,12 +1,12 @@
 """How much one thing says about another: closed forms, and bounds and estimates from samples, in bits."""
 
+from ibsuite.information.autoregressive import Autoregressive
 from ibsuite.information.bounds import (
     NWJ,
     SMILE,
     Bound,
     BoundValue,
     DonskerVaradhan,
-    Gather,
     InfoNCE,
     Mine,
 )
@@ -20,6 +20,7 @@ from ibsuite.information.closed_forms import (
     linear_gaussian_mi_nats,
     table_mi_bits,
 )
+from ibsuite.information.densities import LinearGaussian, difference_of_entropies, noisy_upper
 from ibsuite.information.estimates import Estimate, Kind, pairs_ceiling_bits
 from ibsuite.information.gates import (
     GateInformation,
@@ -28,11 +29,15 @@ from ibsuite.information.gates import (
     gate_information_upper_bits,
     gate_kl_bits,
 )
+from ibsuite.information.kernels import KernelBounds, kernel_bounds, kernel_information_nats
+from ibsuite.information.plug_in import binned, ksg
+from ibsuite.information.samples import normal_scores
 from ibsuite.information.sparsity import GatedQuadratic, LocalMinimum, find_local_minimum
 
 __all__ = [
     "NWJ",
     "SMILE",
+    "Autoregressive",
     "BottleneckPoint",
     "Bound",
     "BoundValue",
@@ -41,21 +46,29 @@ __all__ = [
     "GateInformation",
     "GateUpperBits",
     "GatedQuadratic",
-    "Gather",
     "InfoNCE",
+    "KernelBounds",
     "Kind",
+    "LinearGaussian",
     "LocalMinimum",
     "Mine",
     "best_marginal_variance",
+    "binned",
     "correlation_mi_bits",
     "correlation_of",
+    "difference_of_entropies",
     "find_local_minimum",
     "gate_information_upper_bits",
     "gate_kl_bits",
     "gaussian_bottleneck",
     "gaussian_mi_bits",
+    "kernel_bounds",
+    "kernel_information_nats",
+    "ksg",
     "linear_gaussian_mi_bits",
     "linear_gaussian_mi_nats",
+    "noisy_upper",
+    "normal_scores",
     "pairs_ceiling_bits",
     "table_mi_bits",
 ]
