@@ -14,13 +14,13 @@ from ibsuite.callbacks import (
     VariationalCode,
 )
 from ibsuite.callbacks.offline import OfflineCode
-from ibsuite.methods import CrossEntropy, EntropyPenalised, Subspace, Variational, VIBNet
-from ibsuite.nn import MLP, LearnedGaussian
+from ibsuite.methods import CrossEntropy, DeepVIB, EntropyPenalised, Subspace, Variational, VIBNet
+from ibsuite.nn import MLP, Bottleneck, LearnedGaussian
 
 FEW: dict[str, Any] = {"epochs": 1, "min_steps": 30, "max_steps": 30}
 RATES: dict[str, Any] = {"sparsities": [0.0, 0.6], "steps": [0.5], "levels": [4], "temperatures": [0.7, 1.0]}
 PRUNED = ("pruned", "pruned_finetuned")
-KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", *PRUNED, "variational")
+KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", "deep_vib", *PRUNED, "variational")
 MESSAGES = KINDS[:-1]
 """Those that write ``weights.bin``."""
 
@@ -30,6 +30,8 @@ def code_of(kind: str, **settings: Any) -> OfflineCode:
     given = {**FEW, **settings}
     if kind == "floats":
         return TwoPartCode(**{"temperatures": [0.7, 1.0], **given})
+    if kind == "deep_vib":
+        return TwoPartCode(**{"averaging": 0.8, **given})
     if kind == "quantised":
         return TwoPartCode(**{"formats": ["quantised"], **given})
     if kind == "variational":
@@ -52,6 +54,9 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
 
     if kind == "quantised":
         return EntropyPenalised(network, adam, **settings)
+    if kind == "deep_vib":
+        encoder = {"dimension": 4, "encoder": lambda shape, size: MLP(shape, size, hidden=(8,))}
+        return DeepVIB(Bottleneck((1, 8, 8), 10, **encoder), adam, **settings)
     if kind == "subspace":
         return Subspace(network, dimension=40, optimizer=adam, **settings)
     if kind == "variational":

@@ -48,10 +48,15 @@ class WeightAverage:
         """The module with averaged weights, and its own again afterwards."""
         own = [tensor.clone() for tensor in self._tensors(module)]
         try:
-            torch._foreach_copy_(self._tensors(module), self.mean)
+            self.write(module)
             yield
         finally:
             torch._foreach_copy_(self._tensors(module), own)
+
+    @torch.no_grad()
+    def write(self, module: nn.Module) -> None:
+        """Give the module the averaged weights for good."""
+        torch._foreach_copy_(self._tensors(module), self.mean)
 
     def state_dict(self) -> dict[str, Any]:
         """What ``load_state_dict`` needs."""

@@ -4,6 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ibsuite import record
+from ibsuite.callbacks.averaging import WeightAverage
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.finite import StopWhenNotFinite
 from ibsuite.callbacks.no_peeking import refuse_peeking
@@ -71,11 +73,15 @@ class OfflineCode(L.Callback, ABC):
         views: int,
         settings_compared: int,
         seed: int,
+        averaging: float | None = None,
     ) -> None:
         if views < 0 or watched < 0:
             raise Refusal(f"code.views and code.watched must be at least 0, got {views} and {watched}")
         if settings_compared < 1:
             raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
+        if averaging is not None and not 0 <= averaging < 1:
+            raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
+        self.average = WeightAverage(averaging) if averaging is not None else None
         self.length = TrainingLength(epochs, min_steps, max_steps)
         self.watched, self.views = watched, views
         self.settings_compared, self.seed = settings_compared, seed
@@ -209,14 +215,18 @@ class OfflineCode(L.Callback, ABC):
         self.stretch_steps = 0
         if self.steps_done == 0:
             self.begin_stage(trainer, pl_module)
+            if self.average:
+                self.average.restart(pl_module)
         torch.manual_seed(derive_seed(*self._key, trainer.global_rank))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step."""
+        """Count the step and average the weights."""
         self.stretch_steps += 1
         self.samples_seen += self.sequence.batch_size
+        if self.average:
+            self.average.update(pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Move on; after the last stretch describe what has been learnt."""
@@ -225,6 +235,8 @@ class OfflineCode(L.Callback, ABC):
         StopWhenNotFinite().on_train_epoch_end(trainer, pl_module)  # before it is described
         self.steps_done, self.stretch_steps = self.steps_done + self.stretch_steps, 0
         self._watch(trainer, pl_module)
+        if self.average and self.steps_done == self.stages[self.stage][1]:
+            self.average.write(pl_module)  # what the next stage begins with, or what is described
         if self.steps_done == self.stages[self.stage][1]:
             self.stage, self.steps_done = self.stage + 1, 0
         if self.finished:
@@ -244,7 +256,9 @@ class OfflineCode(L.Callback, ABC):
             return
         share_buffers(trainer, module)
         epoch = done * self.sequence.batch_size / len(self.rows(self.sequence))
-        found = self.measure(trainer, module)
+        with self.average.applied(module) if self.average else nullcontext():
+            share_buffers(trainer, module)  # an average of rank's own batch statistics, too
+            found = self.measure(trainer, module)
         self.curve.append({"epoch": epoch, **found})
         named = {key if "/" in key else f"code/{key}": bits for key, bits in found.items()}
         self.tell_loggers(trainer, {"epoch": epoch, **named})
@@ -319,7 +333,8 @@ class OfflineCode(L.Callback, ABC):
 
     def _identity(self) -> list[str]:
         data = (self.sequence.order_sha256, self.sequence.labels_sha256)
-        return [type(self).__name__, str(self.seed), *data, str(self.stages)]
+        averaging = [f"averaging {self.average.decay}"] if self.average else []
+        return [type(self).__name__, str(self.seed), *data, str(self.stages), *averaging]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is."""
@@ -331,6 +346,7 @@ class OfflineCode(L.Callback, ABC):
             "samples_seen": self.samples_seen,
             "seconds": self.seconds,
             "curve": self.curve,
+            "average": self.average.state_dict() if self.average else {},
         }
 
     def on_load_checkpoint(
@@ -350,6 +366,8 @@ class OfflineCode(L.Callback, ABC):
         self.stage, self.steps_done = state_dict["stage"], state_dict["steps_done"]
         self.samples_seen, self.seconds_before = state_dict["samples_seen"], state_dict["seconds"]
         self.curve = state_dict["curve"]
+        if self.average:
+            self.average.load_state_dict(state_dict["average"])
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -36,6 +36,7 @@ class TwoPartCode(OfflineCode):
             averaged, beside the input itself; 0: none.
         settings_compared: how many settings were tried on these labels before this run was chosen;
             log2 of it is charged.
+        averaging: decay of the moving average of the weights, which is what is described; null: no average.
         seed: of initialisation, shuffling and augmentation; taken from ``seed_everything``.
 
     Logs, against ``epoch``:
@@ -59,9 +60,10 @@ class TwoPartCode(OfflineCode):
         watched: int = 0,
         views: int = 0,
         settings_compared: int = 1,
+        averaging: float | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
+        super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed, averaging)
         unknown = set(formats) - set(get_args(Format))
         if unknown or not formats:
             raise Refusal(
