@@ -20,6 +20,7 @@ from ibsuite.information.closed_forms import (
     linear_gaussian_mi_nats,
     table_mi_bits,
 )
+from ibsuite.information.critics import Critic, JointCritic, SeparableCritic, off_diagonal, scores
 from ibsuite.information.densities import LinearGaussian, difference_of_entropies, noisy_upper
 from ibsuite.information.estimates import Estimate, Kind, pairs_ceiling_bits
 from ibsuite.information.gates import (
@@ -33,6 +34,7 @@ from ibsuite.information.kernels import KernelBounds, kernel_bounds, kernel_info
 from ibsuite.information.plug_in import binned, ksg
 from ibsuite.information.samples import normal_scores
 from ibsuite.information.sparsity import GatedQuadratic, LocalMinimum, find_local_minimum
+from ibsuite.information.training import TrainedCritic, apply, train_critic
 
 __all__ = [
     "NWJ",
@@ -41,17 +43,22 @@ __all__ = [
     "BottleneckPoint",
     "Bound",
     "BoundValue",
+    "Critic",
     "DonskerVaradhan",
     "Estimate",
     "GateInformation",
     "GateUpperBits",
     "GatedQuadratic",
     "InfoNCE",
+    "JointCritic",
     "KernelBounds",
     "Kind",
     "LinearGaussian",
     "LocalMinimum",
     "Mine",
+    "SeparableCritic",
+    "TrainedCritic",
+    "apply",
     "best_marginal_variance",
     "binned",
     "correlation_mi_bits",
@@ -69,6 +76,9 @@ __all__ = [
     "linear_gaussian_mi_nats",
     "noisy_upper",
     "normal_scores",
+    "off_diagonal",
     "pairs_ceiling_bits",
+    "scores",
     "table_mi_bits",
+    "train_critic",
 ]
