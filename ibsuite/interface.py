@@ -101,7 +101,7 @@ class BottleneckReading(NamedTuple):
     wrong_one_draw: Tensor
     """Share of the draws of z by which the prediction is wrong."""
     wrong: Tensor
-    """1 where the mean prediction over the draws is wrong."""
+    """1 where the mean prediction over the draws is wrong, else 0."""
 
 
 class Status(NamedTuple):

@@ -22,6 +22,7 @@ SCHEMA = 1
 CONFIG = "config.yaml"
 CODELENGTH = "codelength.json"
 COMPRESSION = "compression.json"
+BOTTLENECK = "bottleneck.json"
 NETWORK = "network"
 LABELS = "labels.npz"
 CURVE = "curve.csv"
@@ -165,6 +166,28 @@ class Compression:
         return {"schema": SCHEMA, **shares, **asdict(self)}
 
 
+@dataclass(kw_only=True)
+class Bottleneck:
+    """A stochastic representation in the information plane (``bottleneck.json``), as it was described.
+
+    Each split has rate_bits, distortion_bits, mi_zx_upper_bits and mi_zy_lower_bits, bits a label, and
+    error_one_draw_percent and error_percent, of one draw and of the mean prediction over the draws.
+    """
+
+    beta: float
+    """Weight of the rate against the distortion."""
+    train: dict[str, float]
+    """Over the labels that were trained on."""
+    validation: dict[str, float] | None
+    """Over labels that were held out of the training; null where none were."""
+    test: dict[str, float] | None
+    """Over the test split; null where there is none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as it is written."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write ``document`` so that ``path`` holds either the old or the whole new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,6 +221,16 @@ def write_compression(run: Path, compression: Compression) -> None:
 def read_compression(run: Path) -> dict[str, Any]:
     """Read ``compression.json`` of a run that compressed a network; FileNotFoundError where it did not."""
     return _read(run / COMPRESSION)
+
+
+def write_bottleneck(run: Path, bottleneck: Bottleneck) -> None:
+    """Write ``bottleneck.json`` into the run folder."""
+    write_json(run / BOTTLENECK, bottleneck.as_dict())
+
+
+def read_bottleneck(run: Path) -> dict[str, Any]:
+    """Read ``bottleneck.json`` of a run with a stochastic representation; else FileNotFoundError."""
+    return _read(run / BOTTLENECK)
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -16,6 +16,12 @@ from torch import Tensor
 
 from ibsuite import record
 from ibsuite.callbacks.averaging import WeightAverage
+from ibsuite.callbacks.bottleneck import (
+    bottleneck_figures,
+    bottleneck_row,
+    bottleneck_splits,
+    write_bottleneck,
+)
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.finite import StopWhenNotFinite
 from ibsuite.callbacks.no_peeking import refuse_peeking
@@ -63,6 +69,9 @@ class OfflineCode(L.Callback, ABC):
     code: str
     watched_stages = 1
     """Stages, from the first, along which the labels are priced now and then."""
+    validation_labels = 0
+    """Labels at the end of the order that are held out of the training; they are sent like all others."""
+    test_bottleneck: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -98,7 +107,7 @@ class OfflineCode(L.Callback, ABC):
 
     def rows(self, sequence: LabelSequence) -> Tensor:
         """Positions of the labels that the method is trained on."""
-        return torch.arange(sequence.num_labels)
+        return torch.arange(sequence.num_labels - self.validation_labels)
 
     def augmented(self) -> bool:
         """Whether inputs are distorted in the present stage, where the data say how."""
@@ -115,18 +124,28 @@ class OfflineCode(L.Callback, ABC):
     def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         """One row of the curve along the training: the labels under the network as it is, without it."""
         logits, labels = self.price(trainer, module, self.sequence), self.sequence.labels
-        return {"label_bits": codelength_bits(logits, labels), "accuracy": accuracy(logits, labels)}
+        found = {"label_bits": codelength_bits(logits, labels), "accuracy": accuracy(logits, labels)}
+        if self.validation_labels:
+            held_out = slice(-self.validation_labels, None)
+            found["validation_error_percent"] = 100 * (1 - accuracy(logits[held_out], labels[held_out]))
+        splits = bottleneck_splits(trainer, module, self.sequence, self.rows(self.sequence))
+        return found | bottleneck_row(splits)
 
     def test_figures(
         self, trainer: L.Trainer, module: L.LightningModule, test: LabelledInputs, temperature: float
     ) -> dict[str, float]:
         """Figures on the test split: accuracy and bits."""
+        self.test_bottleneck = bottleneck_figures(trainer, module, test)
         logits = self.price(trainer, module, test)
         bits = codelength_bits(logits, test.labels, temperature)
         return {"accuracy": accuracy(logits, test.labels), "nll_bits": bits}
 
     def hand_over(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Leave further files in the run folder, before ``codelength.json``; called on every rank."""
+        splits = bottleneck_splits(trainer, module, self.sequence, self.rows(self.sequence))
+        splits = {**splits, "test": self.test_bottleneck}
+        write_bottleneck(trainer, module, splits)
+        self.tell_loggers(trainer, bottleneck_row(splits))
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method that this code cannot describe; in one sentence, before anything is trained."""

@@ -28,6 +28,8 @@ class TwoPartCode(OfflineCode):
         formats: ``float32``, ``float16``, ``bfloat16``, or ``quantised`` where the method trains its
             weights on grids of its own.
         temperatures: the logits are divided by one of these.
+        validation_labels: labels at the end of the order that are never trained on, to choose settings by;
+            they are sent like all others.
         epochs: passes over the labels.
         min_steps: optimiser steps, at least.
         max_steps: optimiser steps, at most.
@@ -45,7 +47,13 @@ class TwoPartCode(OfflineCode):
     |---|---|
     | code/label_bits | bits of the labels under the network as it is; where ``watched`` |
     | code/accuracy | share of the labels that it predicts; where ``watched`` |
+    | code/validation_error_percent | of the held-out labels; where there are any |
     | code/total_bits | at the end: weights, labels and choices |
+    | bottleneck/rate_bits | of a method with a stochastic representation (DeepVIB): KL(p(z given x), r(z)) |
+    | bottleneck/distortion_bits | -log2 q(y given z), bits a label |
+    | bottleneck/mi_zx_upper_bits, bottleneck/mi_zy_lower_bits | bounds on I(Z;X) and I(Z;Y) |
+    | bottleneck/error_one_draw_percent, bottleneck/error_percent | by one draw, and by the mean over draws |
+    | bottleneck/validation_..., bottleneck/test_... | of held-out labels; at the end, of the test split |
     """
 
     code = "two_part"
@@ -54,6 +62,7 @@ class TwoPartCode(OfflineCode):
         self,
         formats: Sequence[Format] = ("float32", "float16", "bfloat16"),
         temperatures: Sequence[float] = (1.0,),
+        validation_labels: int = 0,
         epochs: float = 20.0,
         min_steps: int = 200,
         max_steps: int = 100_000,
@@ -69,10 +78,18 @@ class TwoPartCode(OfflineCode):
             raise Refusal(
                 f"code.formats must name some of {', '.join(get_args(Format))}; got {list(formats)}"
             )
+        if validation_labels < 0:
+            raise Refusal(f"code.validation_labels must be at least 0, got {validation_labels}")
+        self.validation_labels = validation_labels
         self.formats, self.temperatures = list(formats), check_temperatures(temperatures)
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
-        """Refuse ``quantised`` where the method does not quantise."""
+        """Refuse ``quantised`` where the method does not quantise, and a training on nothing."""
+        if self.validation_labels >= sequence.num_labels:
+            raise Refusal(
+                f"code.validation_labels={self.validation_labels} leaves nothing of {sequence.num_labels} "
+                "labels to train on"
+            )
         if "quantised" in self.formats and not isinstance(module, QuantisedMethod):
             raise Refusal(
                 f"code.formats=[quantised] needs a method that trains quantised weights, "
@@ -104,6 +121,9 @@ class TwoPartCode(OfflineCode):
         if len(messages) > 1:
             described.compared = {f"{row['format']}_bits": row["total_bits"] for row in described.curve}
         return described
+
+    def _identity(self) -> list[str]:
+        return [*super()._identity(), str(self.validation_labels)]
 
     @staticmethod
     def _message(module: L.LightningModule, trained: Message, name: str) -> Message:

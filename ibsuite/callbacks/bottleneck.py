@@ -1,0 +1,99 @@
+"""Rate, distortion and errors of a stochastic representation along a training and at its end."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from ibsuite import record
+from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32
+from ibsuite.codes import empirical_entropy_bits
+from ibsuite.interface import LabelledInputs, LabelSequence, StochasticRepresentation
+
+Splits = Mapping[str, Mapping[str, float]]
+
+
+def bottleneck_figures(
+    trainer: L.Trainer, module: L.LightningModule, data: LabelledInputs, rows: Tensor | None = None
+) -> dict[str, float]:
+    """Means over labelled inputs, bits a label and errors in percent, the same on every rank.
+
+    I(Z;X) <= rate and I(Z;Y) >= H(Y) - distortion, with the entropy of the labels' own frequencies for H(Y).
+    Both are means over a sample; on labels that were not trained on they stand for the population.
+
+    Args:
+        trainer: says which rank this is, and adds up over ranks.
+        module: the method.
+        data: inputs and labels.
+        rows: positions of those that count; None: all.
+
+    Returns:
+        rate_bits, distortion_bits, mi_zx_upper_bits (the rate), mi_zy_lower_bits, error_one_draw_percent (of
+        predictions by one draw of z, on average over the draws), error_percent (of their mean); nothing
+        where the method has no stochastic representation.
+    """
+    if not isinstance(module, StochasticRepresentation):
+        return {}
+    device, labels = module.device, data.labels
+    rows = torch.arange(data.num_labels) if rows is None else rows
+    readings = torch.zeros(len(rows), 4, dtype=torch.float64, device=device)
+    starts = range(0, len(rows), PRICING_BATCH)[trainer.global_rank :: trainer.world_size]
+    with torch.inference_mode(), full_float32(device), evaluating(module):
+        for start in starts:
+            some = rows[start : start + PRICING_BATCH]
+            reading = module.read_bottleneck(data.inputs(some, device), labels[some].to(device))
+            readings[start : start + len(some)] = torch.stack(reading, 1)
+    if trainer.world_size > 1:
+        readings = trainer.strategy.reduce(readings, reduce_op="sum")
+    rate, distortion, wrong_one_draw, wrong = readings.cpu().mean(0).tolist()
+    entropy = empirical_entropy_bits(labels[rows], data.num_classes) / len(rows)
+    return {
+        "rate_bits": rate,
+        "distortion_bits": distortion,
+        "mi_zx_upper_bits": rate,
+        "mi_zy_lower_bits": entropy - distortion,
+        "error_one_draw_percent": 100 * wrong_one_draw,
+        "error_percent": 100 * wrong,
+    }
+
+
+def bottleneck_splits(
+    trainer: L.Trainer, module: L.LightningModule, sequence: LabelSequence, rows: Tensor
+) -> Splits:
+    """The figures of the labels trained on, ``train``, and of those held out, ``validation``, if any.
+
+    Args:
+        trainer: of the run.
+        module: the method.
+        sequence: all labels.
+        rows: positions of those that are trained on; what is behind them is held out.
+    """
+    splits = {"train": bottleneck_figures(trainer, module, sequence, rows)}
+    if len(rows) < sequence.num_labels:
+        held_out = torch.arange(len(rows), sequence.num_labels)
+        splits["validation"] = bottleneck_figures(trainer, module, sequence, held_out)
+    return splits
+
+
+def bottleneck_row(splits: Splits) -> dict[str, float]:
+    """The figures by their names in a curve and for loggers: ``bottleneck/[SPLIT_]NAME``."""
+    return {
+        f"bottleneck/{'' if split == 'train' else split + '_'}{name}": value
+        for split, figures in splits.items()
+        for name, value in figures.items()
+    }
+
+
+def write_bottleneck(trainer: L.Trainer, module: L.LightningModule, splits: Splits) -> None:
+    """Write ``bottleneck.json``, where there is a representation."""
+    if not isinstance(module, StochasticRepresentation) or not trainer.is_global_zero:
+        return
+    found = record.Bottleneck(
+        beta=module.beta,
+        train=dict(splits["train"]),
+        validation=dict(splits.get("validation") or {}) or None,
+        test=dict(splits.get("test") or {}) or None,
+    )
+    record.write_bottleneck(Path(trainer.default_root_dir), found)
