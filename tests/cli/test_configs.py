@@ -45,7 +45,7 @@ def run(tmp_path: Path, *args: str) -> dict[str, Any]:
 def test_every_experiment_runs_on_digits(tmp_path: Path, name: str) -> None:
     text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
     fits = ["--model.network.padding=2"] if "ibsuite.nn.LeNet" in text else []  # 5x5 filters in 8x8 pixels
-    fits += ["--code.validation_labels=8"] if "PrunedNetworkCode" in text else []
+    fits += ["--code.validation_labels=8"] if "validation_labels" in text else []
     fits += NARROW if "vgg16" in name else []
     result = run(tmp_path, "--config", name, *DIGITS, *SHORT, *fits, "--trainer.accelerator=cpu")
     assert (tmp_path / name).is_dir()  # runs are filed under the experiment's own name
