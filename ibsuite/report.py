@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> None:
     from ibsuite.reporting import (
         compare,
+        draw_bottleneck,
         draw_curves,
         draw_runs,
         draw_tradeoff,
@@ -43,6 +44,7 @@ def _report(options: argparse.Namespace) -> None:
         ("figure", options.figure),
         ("curves", options.curves),
         ("tradeoff", options.tradeoff),
+        ("bottleneck", options.bottleneck),
     ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
@@ -68,6 +70,8 @@ def _report(options: argparse.Namespace) -> None:
         print(f"figure: {draw_curves(runs, options.curves)}")
     if options.tradeoff is not None:
         print(f"figure: {draw_tradeoff(runs, options.tradeoff)}")
+    if options.bottleneck is not None:
+        print(f"figure: {draw_bottleneck(runs, options.bottleneck)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")
     add("--curves", type=Path, metavar="PNG", help="draw codelengths along the training, where watched")
     add("--tradeoff", type=Path, metavar="PNG", help="draw errors of compressed networks over their sizes")
+    add("--bottleneck", type=Path, metavar="PNG", help="draw errors over beta, and the information plane")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser

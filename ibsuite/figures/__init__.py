@@ -1,5 +1,6 @@
 """Figures from plain arrays; matplotlib is imported when one is drawn."""
 
+from ibsuite.figures.bottleneck import PlanePoint, bottleneck_figure
 from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.compression import compression_figure
 from ibsuite.figures.offline import offline_figure
@@ -11,6 +12,8 @@ __all__ = [
     "Bar",
     "Compressed",
     "Panel",
+    "PlanePoint",
+    "bottleneck_figure",
     "codes_figure",
     "compression_figure",
     "offline_figure",

@@ -1,11 +1,13 @@
 """Finished runs read back from their folders: tables for people, results for the repository."""
 
+from ibsuite.reporting.bottleneck import bottleneck_numbers, plane_curves
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
 from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.runs import Run, find_runs, load_run
 from ibsuite.reporting.show import (
+    draw_bottleneck,
     draw_curves,
     draw_run,
     draw_runs,
@@ -18,12 +20,14 @@ from ibsuite.reporting.table import blocks_table, charges_table, experiments_tab
 __all__ = [
     "Run",
     "blocks_table",
+    "bottleneck_numbers",
     "charges_table",
     "codes_notes",
     "codes_table",
     "compare",
     "compressed_numbers",
     "compressed_tables",
+    "draw_bottleneck",
     "draw_curves",
     "draw_run",
     "draw_runs",
@@ -31,6 +35,7 @@ __all__ = [
     "experiments_table",
     "find_runs",
     "load_run",
+    "plane_curves",
     "print_run",
     "print_runs",
     "publish",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ibsuite import record
+from ibsuite.reporting.bottleneck import bottleneck_numbers
 from ibsuite.reporting.compressed import compressed_numbers
 from ibsuite.reporting.formats import mean_std
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
@@ -65,9 +66,10 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         refuse(
             f"{edited[0].name} was made by edited files that no commit holds; commit them and run it again"
         )
-    bare = [run for run in loaded if run.compression is None]
-    if 0 < len(bare) < len(loaded):
-        refuse(f"{bare[0].name} has no {record.COMPRESSION}, which others have; run it again")
+    for name_beside in ("compression", "bottleneck"):
+        bare = [run for run in loaded if getattr(run, name_beside) is None]
+        if 0 < len(bare) < len(loaded):
+            refuse(f"{bare[0].name} has no {name_beside}.json, which others have; run it again")
     machines = [machine(run.document) for run in loaded]
     if any(other != machines[0] for other in machines):
         refuse("the runs were made on different machines; repeat them on one, so that their times compare")
@@ -202,6 +204,8 @@ def _measured(run: Run) -> dict[str, float]:
             **compressed_numbers(compression),
             **{f"quantised_{key}": value for key, value in tested.items()},
         }
+    if run.bottleneck is not None:
+        tested = {**tested, **bottleneck_numbers(run.bottleneck)}
     found.update(tested)
     found.update(cost)
     return {key: value for key, value in found.items() if type(value) in (int, float)}

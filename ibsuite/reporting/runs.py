@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,12 +50,24 @@ class Run:
         Raises:
             Refusal: It cannot be read.
         """
+        return self._beside(record.COMPRESSION, record.read_compression)
+
+    @cached_property
+    def bottleneck(self) -> dict[str, Any] | None:
+        """``bottleneck.json``; None where the method has no stochastic representation.
+
+        Raises:
+            Refusal: It cannot be read.
+        """
+        return self._beside(record.BOTTLENECK, record.read_bottleneck)
+
+    def _beside(self, name: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
         try:
-            return record.read_compression(self.path)
+            return read(self.path)
         except FileNotFoundError:
             return None
         except json.JSONDecodeError:
-            refuse(f"{self.path / record.COMPRESSION} is not JSON; run the experiment again")
+            refuse(f"{self.path / name} is not JSON; run the experiment again")
         except ValueError as error:
             refuse(f"{error}; run the experiment again")
 

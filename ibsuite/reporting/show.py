@@ -7,6 +7,7 @@ from rich.console import Console
 
 from ibsuite import record
 from ibsuite.reporting import table
+from ibsuite.reporting.bottleneck import plane_curves
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
 from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tradeoff_settings
@@ -99,6 +100,22 @@ def draw_tradeoff(runs: Sequence[Run], path: Path) -> Path:
         refuse(f"no run has a {record.COMPRESSION}: none of them has compressed a network")
     path.parent.mkdir(parents=True, exist_ok=True)
     tradeoff_figure(experiments, tradeoff_printed(runs)).savefig(path, dpi=200)
+    return path
+
+
+def draw_bottleneck(runs: Sequence[Run], path: Path) -> Path:
+    """Draw errors of representations over the price of their rate, and their bits in the information plane.
+
+    Raises:
+        Refusal: No run has a stochastic representation.
+    """
+    from ibsuite.figures import bottleneck_figure
+
+    curves = plane_curves(runs)
+    if not curves:
+        refuse(f"no run has a {record.BOTTLENECK}: none of them has a stochastic representation (DeepVIB)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bottleneck_figure(curves).savefig(path, dpi=200)
     return path
 
 
