@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from ibsuite.callbacks import offline
+from ibsuite.callbacks import bottleneck, offline
 from ibsuite.callbacks.bottleneck import bottleneck_figures
 from ibsuite.data import Digits
 from ibsuite.interface import Refusal
@@ -136,3 +137,24 @@ def test_holding_out_everything_is_refused(fit: Callable[..., Any]) -> None:
         fit(code=code_of("deep_vib", validation_labels=100), method=method_of("deep_vib"))
     with pytest.raises(Refusal, match=r"validation_labels must be at least 0"):
         code_of("deep_vib", validation_labels=-1)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_g3_ranks_that_take_whole_batches_agree_with_one(
+    fit: Callable[..., Any], world: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bottleneck, "PRICING_BATCH", 16)
+    code, method = fit(code=code_of("deep_vib"), method=method_of("deep_vib")), method_of("deep_vib")
+    alone = bottleneck_figures(code.sequence.trainer, method, code.sequence)
+    shares: list[Tensor] = []
+
+    def reduce(readings: Tensor, reduce_op: str) -> Tensor:
+        assert reduce_op == "sum"
+        shares.append(readings)
+        return torch.stack(shares).sum(0)
+
+    for rank in range(world):
+        trainer = SimpleNamespace(global_rank=rank, world_size=world, strategy=SimpleNamespace(reduce=reduce))
+        together = bottleneck_figures(trainer, method, code.sequence)
+    assert together == alone
+    assert all((share == 0).all(1).any() for share in shares)

@@ -71,9 +71,9 @@ def test_a_class_that_does_not_occur_is_said_and_no_more(fit: Callable[..., Any]
     assert document(tmp_path / "run")["data"]["num_classes"] == 10
 
 
-@pytest.mark.parametrize("kind", ["variational", "subspace", "quantised"])
+@pytest.mark.parametrize("kind", ["variational", "subspace", "quantised", "deep_vib"])
 def test_the_prequential_code_takes_the_other_methods(fit: Callable[..., Any], kind: str) -> None:
-    """They are classifiers: means of the weights, a network in a subspace, rounded weights."""
+    """They are classifiers: means of the weights, a subspace, rounded weights, mean predictions."""
     one, two = (
         fit(code=small_code(min_steps=30, max_steps=30), method=method_of(kind), folder=str(i))
         for i in range(2)

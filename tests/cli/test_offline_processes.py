@@ -35,6 +35,8 @@ CODES = {
         "--model.network.widths=[6,6]",
         "--model.layer_gammas=[0.02,0.02,0.02,0.02]",
     ],
+    # Each rank draws noise for its own share of a batch.
+    "deepvib_digits": ["--code.validation_labels=20", "--code.watched=2"],
     "variational_digits": ["--code.draws=3", "--code.watched=1"],
 }
 
