@@ -1,6 +1,7 @@
 """Figures from plain arrays; matplotlib is imported when one is drawn."""
 
 from ibsuite.figures.bottleneck import PlanePoint, bottleneck_figure
+from ibsuite.figures.calibration import calibration_figure
 from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.compression import compression_figure
 from ibsuite.figures.offline import offline_figure
@@ -14,6 +15,7 @@ __all__ = [
     "Panel",
     "PlanePoint",
     "bottleneck_figure",
+    "calibration_figure",
     "codes_figure",
     "compression_figure",
     "offline_figure",

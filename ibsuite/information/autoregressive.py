@@ -17,8 +17,8 @@ HIDDEN = 96
 class Autoregressive(nn.Module):
     """log p(y | x) = sum_i log sum_k w_k logistic(y_i; m_k, s_k), with w, m, s functions of y_<i and x.
 
-    One masked hidden layer, and a masked linear map beside it for the means, so that a Gaussian's regression
-    is there without the network.
+    One masked hidden layer, and a masked linear map beside it for the means, which can begin as the linear
+    regression.
 
     Args:
         size: coordinates of y.
@@ -42,12 +42,6 @@ class Autoregressive(nn.Module):
         self.skip = nn.Linear(size, size)
         self.context = nn.Linear(given, hidden, bias=False) if given else None
         self.context_skip = nn.Linear(given, size, bias=False) if given else None
-        with torch.no_grad():
-            for layer in (self.out, self.skip, self.context_skip):
-                if layer is not None:
-                    layer.weight.mul_(0.1)
-            self.out.bias.view(size, 3, COMPONENTS)[:, 1] = torch.linspace(-1, 1, COMPONENTS)
-            self.out.bias.view(size, 3, COMPONENTS)[:, 2] = -0.6  # a logistic of variance near one
 
     mask_in: Tensor
     mask_out: Tensor
@@ -66,6 +60,30 @@ class Autoregressive(nn.Module):
         z = (y[..., None] - mean[..., None] - means) * (-scales).exp()
         logistic = -z - 2 * functional.softplus(-z) - scales
         return (weights.log_softmax(-1) + logistic).logsumexp(-1).sum(-1)
+
+    @torch.no_grad()
+    def start(self, y: Tensor, x: Tensor | None = None) -> None:
+        """Begin with the linear regression of each coordinate on those before it and on x.
+
+        Args:
+            y: samples, (n, d).
+            x: what is given, (n, c), or None.
+        """
+        self.skip.weight.zero_()
+        self.out.weight.mul_(0.1)
+        bias = self.out.bias.view(self.size, 3, COMPONENTS)
+        bias[:, 0] = 0.0
+        for i in range(self.size):
+            design = [torch.ones_like(y[:, :1]), y[:, :i]] + ([] if x is None else [x])
+            known, of = torch.cat(design, 1).double(), y[:, i].double()
+            found = torch.linalg.lstsq(known, of[:, None]).solution[:, 0]
+            spread = (of - known @ found).std()
+            self.skip.bias[i], self.skip.weight[i, :i] = found[0], found[1 : i + 1]
+            if self.context_skip is not None:
+                self.context_skip.weight[i] = found[i + 1 :]
+            # Together as wide as what is left: logistics of half its variance, means for the other half.
+            bias[i, 1] = torch.linspace(-1, 1, COMPONENTS) * 0.95 * spread
+            bias[i, 2] = (spread.clamp(min=1e-6) * math.sqrt(0.5 * 3) / math.pi).log()
 
 
 class Fitted:
@@ -112,13 +130,15 @@ def fit_autoregressive(
         model = Autoregressive(y.shape[1], 0 if x is None else x.shape[1]).to(y.device)
     fitted = Fitted(model, y[parts.fit], None if x is None else x[parts.fit])
     a, b = fitted.scaled(y, x)
+    model.start(a[parts.fit], None if b is None else b[parts.fit])
 
     def score(rows: Tensor) -> Tensor:
         return model(a[rows], None if b is None else b[rows]).mean()
 
-    best, kept, waited = -math.inf, copy.deepcopy(model.state_dict()), 0
+    with torch.no_grad():
+        best, kept, waited = float(score(parts.validation)), copy.deepcopy(model.state_dict()), 0
     steps = epochs * math.ceil(len(parts.fit) / batch_size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(epochs):
         order = parts.fit[torch.randperm(len(parts.fit), generator=generator(seed, 2, epoch))]

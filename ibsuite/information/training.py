@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ibsuite.information.bounds import NWJ, SMILE, Bound, BoundValue, DonskerVaradhan, InfoNCE, Mine
 from ibsuite.information.critics import Critic, JointCritic, off_diagonal, scores
-from ibsuite.information.estimates import Estimate
+from ibsuite.information.estimates import Estimate, Kind
 from ibsuite.information.samples import paired, split
 from ibsuite.seeds import derive_seed, generator
 from ibsuite.units import nats_to_bits
@@ -27,7 +27,7 @@ class TrainedCritic(NamedTuple):
     estimate: Estimate
     """By the bound that it was trained with."""
     lower: Estimate
-    """As a lower bound, whatever it was trained with: NWJ with the log-mean-exp of training samples."""
+    """By a lower bound: its own, or else NWJ with the log-mean-exp of the training samples as baseline."""
     critic: Critic
     """The network, as it was when the validation part was best."""
     steps: int
@@ -63,7 +63,7 @@ def train_critic(
         batch_size: samples a step.
         learning_rate: of Adam.
         max_steps: at most.
-        check_every: steps between two looks at the validation part.
+        check_every: steps between two looks at the validation part; there is one after the last step as well.
         patience: looks without a gain until it stops.
         evaluate: samples of each part that are read at most; their squares are the pairs.
 
@@ -93,7 +93,7 @@ def train_critic(
         if not abs(climbed) < DIVERGED:
             wrong = f"the critic diverged at step {step} ({climbed:.3g} nats): {ADVICE}"
             break
-        if step % check_every == 0:
+        if step % check_every == 0 or step == max_steps:
             with torch.no_grad():
                 value = apply(chosen, scores(network, a[validation], b[validation])).value
             if value > best:
@@ -106,8 +106,9 @@ def train_critic(
     matrices = [scores(network, a[rows], b[rows]) for rows in read]
     pairs = off_diagonal(matrices[0]).double()
     baseline = float(pairs.logsumexp(0)) - math.log(len(pairs))
-    readings = [_read(each, matrices, wrong) for each in (chosen, NWJ(baseline))]
-    return TrainedCritic(readings[0], readings[1], network, reached)
+    estimate = _read(chosen, matrices, wrong)
+    lower = estimate if chosen.kind is Kind.LOWER else _read(NWJ(baseline), matrices, wrong)
+    return TrainedCritic(estimate, lower, network, reached)
 
 
 def _bound(bound: str | Bound) -> Bound:
