@@ -255,6 +255,12 @@ class StochasticRepresentation(Protocol):
     def read_bottleneck(self, x: Tensor, y: Tensor) -> BottleneckReading:
         """Rate, distortion and errors of each input."""
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """p(z|x) = N(mean, S S') of each input: means, (n, K), and factors S, (n, K, K)."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of q(y|z), (n, K) -> (n, num_classes)."""
+
 
 @runtime_checkable
 class WeightPosterior(Protocol):

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from torch import Tensor
 
 from ibsuite import record
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32
-from ibsuite.codes import empirical_entropy_bits
+from ibsuite.codes import empirical_entropy_bits, log2_probabilities
 from ibsuite.interface import LabelledInputs, LabelSequence, StochasticRepresentation
 
 Splits = Mapping[str, Mapping[str, float]]
+SHOWN, SIDE = 1000, 160
+"""Inputs of which a plane of two dimensions shows the Gaussians, and points along each of its axes."""
 
 
 def bottleneck_figures(
@@ -97,3 +101,32 @@ def write_bottleneck(trainer: L.Trainer, module: L.LightningModule, splits: Spli
         test=dict(splits.get("test") or {}) or None,
     )
     record.write_bottleneck(Path(trainer.default_root_dir), found)
+
+
+def write_plane(trainer: L.Trainer, module: L.LightningModule, sequence: LabelSequence, rows: Tensor) -> None:
+    """Write ``representation.npz`` where z has two dimensions: Gaussians of some inputs, entropy of q(y|z).
+
+    Args:
+        trainer: of the run.
+        module: the method.
+        sequence: all labels.
+        rows: positions of those that are trained on; inputs behind them are shown, where there are any.
+    """
+    if not isinstance(module, StochasticRepresentation) or not trainer.is_global_zero:
+        return
+    held_out = torch.arange(len(rows), sequence.num_labels)
+    shown = (held_out if len(held_out) else rows)[:SHOWN]
+    with torch.inference_mode(), full_float32(module.device), evaluating(module):
+        means, factors = module.encode(sequence.inputs(shown, module.device))
+        if means.shape[1] != 2:
+            return
+        spread = 3 * factors.square().sum(2).sqrt()
+        low, high = (means - spread).amin(0), (means + spread).amax(0)
+        axes = [torch.linspace(*ends, SIDE, device=means.device) for ends in zip(low, high, strict=True)]
+        log2_q = log2_probabilities(module.decode(torch.cartesian_prod(*axes)))
+    entropy_bits = -(log2_q.exp2() * log2_q.clamp(min=-1000)).sum(1).view(SIDE, SIDE).T
+    arrays = {"means": means, "factors": factors, "x": axes[0], "y": axes[1], "entropy_bits": entropy_bits}
+    path = Path(trainer.default_root_dir) / record.REPRESENTATION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain: dict[str, Any] = {name: value.float().cpu().numpy() for name, value in arrays.items()}
+    np.savez_compressed(path, labels=sequence.labels[shown].numpy(), **plain)

@@ -21,6 +21,7 @@ from ibsuite.callbacks.bottleneck import (
     bottleneck_row,
     bottleneck_splits,
     write_bottleneck,
+    write_plane,
 )
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.finite import StopWhenNotFinite
@@ -145,6 +146,7 @@ class OfflineCode(L.Callback, ABC):
         splits = bottleneck_splits(trainer, module, self.sequence, self.rows(self.sequence))
         splits = {**splits, "test": self.test_bottleneck}
         write_bottleneck(trainer, module, splits)
+        write_plane(trainer, module, self.sequence, self.rows(self.sequence))
         self.tell_loggers(trainer, bottleneck_row(splits))
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:

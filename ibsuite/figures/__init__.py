@@ -6,6 +6,7 @@ from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.compression import compression_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
+from ibsuite.figures.representation import representation_figure
 from ibsuite.figures.tradeoff import Compressed, tradeoff_figure
 from ibsuite.figures.training import training_figure
 
@@ -20,6 +21,7 @@ __all__ = [
     "compression_figure",
     "offline_figure",
     "prequential_figure",
+    "representation_figure",
     "tradeoff_figure",
     "training_figure",
 ]

@@ -73,6 +73,17 @@ class DeepVIB(CrossEntropy):
             loss = loss + self.beta * self.network.rate_nats(encoding, noise).sum()
         return loss * batch.weight
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """p(z|x) = N(mean, S S') of each input: means, (n, K), and factors S, (n, K, K)."""
+        encoding = self.network.encode(x)
+        diagonal = encoding.scale.ndim == 2
+        return encoding.mean, torch.diag_embed(encoding.scale) if diagonal else encoding.scale
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of q(y|z), (n, K) -> (n, num_classes)."""
+        logits: Tensor = self.network.decoder(z)
+        return logits
+
     @torch.no_grad()
     def read_bottleneck(self, x: Tensor, y: Tensor) -> BottleneckReading:
         """Rate, distortion and errors of each input, bits; means over the network's fixed draws."""

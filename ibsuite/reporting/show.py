@@ -122,7 +122,8 @@ def draw_bottleneck(runs: Sequence[Run], path: Path) -> Path:
 def draw_run(run: Path) -> list[Path]:
     """Write the figures of the finished run in this folder to its ``figures/``.
 
-    The first is named after its code; ``compression.png`` follows where a network was compressed.
+    The first is named after its code; ``compression.png`` follows where a network was compressed, and
+    ``representation.png`` where a stochastic representation has two dimensions.
     """
     loaded = load_run(run)
     found, folder = loaded.document, run / record.FIGURES
@@ -140,4 +141,18 @@ def draw_run(run: Path) -> list[Path]:
 
         drawn.append(folder / "compression.png")
         compression_figure(loaded.compression, curve).savefig(drawn[-1], dpi=200)
+    if loaded.bottleneck is not None and (run / record.REPRESENTATION).is_file():
+        import numpy as np
+
+        from ibsuite.figures import representation_figure
+
+        drawn.append(folder / "representation.png")
+        split = "train" if loaded.bottleneck["validation"] is None else "validation"
+        figures = loaded.bottleneck[split]
+        title = (
+            f"β = {loaded.bottleneck['beta']:g}: {split} error {figures['error_percent']:.2f} %, "
+            f"I(Z;X) ≤ {figures['mi_zx_upper_bits']:.1f} bits"
+        )
+        with np.load(run / record.REPRESENTATION) as arrays:
+            representation_figure(dict(arrays), title).savefig(drawn[-1], dpi=200)
     return drawn

@@ -7,17 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from offline_runs import code_of, document, method_of
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Categorical, Normal, kl_divergence
 from torch.nn import functional as F
 
 from ibsuite.callbacks import bottleneck, offline
 from ibsuite.callbacks.bottleneck import bottleneck_figures
 from ibsuite.data import Digits
 from ibsuite.interface import Refusal
+from ibsuite.methods import DeepVIB
+from ibsuite.nn import MLP, Bottleneck
 from ibsuite.record import read_bottleneck, read_csv
 
 CPU = torch.device("cpu")
@@ -158,3 +161,30 @@ def test_g3_ranks_that_take_whole_batches_agree_with_one(
         together = bottleneck_figures(trainer, method, code.sequence)
     assert together == alone
     assert all((share == 0).all(1).any() for share in shares)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_a_representation_of_two_dimensions_is_kept_for_its_picture(
+    fit: Callable[..., Any], tmp_path: Path, covariance: str
+) -> None:
+    network = Bottleneck((1, 8, 8), 10, 2, lambda shape, size: MLP(shape, size, (8,)), covariance)
+    method = DeepVIB(network, lambda p: torch.optim.Adam(p, lr=0.02))
+    code = fit(code=code_of("deep_vib", validation_labels=30, formats=["float32"]), method=method)
+    with np.load(tmp_path / "run" / "representation.npz") as file:
+        found = dict(file)
+    sequence = code.sequence
+    encoding = method.network.eval().encode(sequence.inputs(torch.arange(70, 100), CPU))
+    np.testing.assert_allclose(found["means"], encoding.mean.detach(), atol=1e-5)
+    scale = encoding.scale if covariance == "full" else torch.diag_embed(encoding.scale)
+    np.testing.assert_allclose(found["factors"], scale.detach(), atol=1e-5)
+    assert (found["labels"] == sequence.labels[70:].numpy()).all()
+    z = torch.tensor([[found["x"][3], found["y"][100]]])
+    network.requires_grad_(False)
+    entropy = Categorical(logits=method.network.decoder(z)).entropy() / math.log(2)
+    assert found["entropy_bits"][100, 3] == pytest.approx(float(entropy), rel=1e-4)
+    assert found["x"][0] <= found["means"][:, 0].min() <= found["means"][:, 0].max() <= found["x"][-1]
+
+
+def test_other_representations_have_no_picture(fit: Callable[..., Any], tmp_path: Path) -> None:
+    fit(code=code_of("deep_vib"), method=method_of("deep_vib"))
+    assert not (tmp_path / "run" / "representation.npz").exists()
