@@ -79,9 +79,7 @@ def _fields(found: Any) -> dict[str, Any]:
     return {"kind": found.kind.value, **known, **judged}
 
 
-HEADER = (
-    f"  {'estimator':<18}{'kind':<9}{'train':>9}{'held out':>10}{'+-':>8}{'error':>8}{'seconds':>9}  bits"
-)
+HEADER = f"  {'bits':<18}{'kind':<9}{'train':>9}{'held out':>10}{'+-':>8}{'error':>8}{'seconds':>9}"
 
 
 def _line(row: dict[str, Any]) -> str:

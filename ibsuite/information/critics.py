@@ -14,9 +14,6 @@ class Critic(Protocol):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Scores f(x_i, y_j), (n, m), of x (n, ...) and y (m, ...)."""
 
-    def parameters(self) -> object:
-        """What is trained."""
-
 
 class JointCritic(nn.Module):
     """f(x, y) of one network that sees both.

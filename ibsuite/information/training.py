@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ibsuite.information.bounds import NWJ, SMILE, Bound, BoundValue, DonskerVaradhan, InfoNCE, Mine
-from ibsuite.information.critics import Critic, JointCritic, off_diagonal, scores
+from ibsuite.information.critics import JointCritic, off_diagonal, scores
 from ibsuite.information.estimates import Estimate, Kind
 from ibsuite.information.samples import paired, split
 from ibsuite.seeds import derive_seed, generator
@@ -28,7 +28,7 @@ class TrainedCritic(NamedTuple):
     """By the bound that it was trained with."""
     lower: Estimate
     """By a lower bound: its own, or else NWJ with the log-mean-exp of the training samples as baseline."""
-    critic: Critic
+    critic: nn.Module
     """The network, as it was when the validation part was best."""
     steps: int
     """Steps until then."""
@@ -38,7 +38,7 @@ def train_critic(
     x: Tensor,
     y: Tensor,
     bound: str | Bound = "smile",
-    critic: Critic | None = None,
+    critic: nn.Module | None = None,
     seed: int = 0,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
@@ -46,6 +46,7 @@ def train_critic(
     check_every: int = 50,
     patience: int = 8,
     evaluate: int = 500,
+    standardise: bool = True,
 ) -> TrainedCritic:
     """Estimate I(X; Y) with a critic; train and held-out value together, bits.
 
@@ -66,6 +67,8 @@ def train_critic(
         check_every: steps between two looks at the validation part; there is one after the last step as well.
         patience: looks without a gain until it stops.
         evaluate: samples of each part that are read at most; their squares are the pairs.
+        standardise: bring every coordinate to mean 0 and variance 1 on the first part. False where the critic
+            wants the samples as they are, in their own shape: one that holds a part of a network.
 
     Raises:
         ValueError: the bound is unknown, or the samples do not match or are too few.
@@ -76,10 +79,10 @@ def train_critic(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0))
         network = JointCritic(a.shape[1], b.shape[1]).to(a.device) if critic is None else critic
-    if not isinstance(network, nn.Module):
-        raise ValueError("a critic must be a torch module")
-    # Coordinates of very different sizes are hard to learn from; scaling them changes no information.
-    a, b = ((each - each[parts.fit].mean(0)) / each[parts.fit].std(0).clamp(min=1e-12) for each in (a, b))
+    if standardise:  # coordinates of very different sizes are hard to learn from; the information stays
+        a, b = ((each - each[parts.fit].mean(0)) / each[parts.fit].std(0).clamp(min=1e-12) for each in (a, b))
+    else:
+        a, b = x.detach().float(), y.detach().float()
     validation, reached, wrong = parts.validation[:evaluate], 0, None
     best, kept, waited = -math.inf, copy.deepcopy(network.state_dict()), 0
     optimizer, draws = torch.optim.Adam(network.parameters(), lr=learning_rate), generator(seed, 1)
