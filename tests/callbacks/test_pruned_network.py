@@ -14,6 +14,7 @@ from offline_runs import code_of, document, method_of
 from ibsuite.callbacks import offline
 from ibsuite.data import Digits
 from ibsuite.interface import Refusal
+from ibsuite.methods import VIBNet
 from ibsuite.nn import MLP, ConvNet, LeNet, costs, load_network
 from ibsuite.record import read_compression, read_csv
 
@@ -31,10 +32,14 @@ class Spy(L.Callback):
 
     def __init__(self) -> None:
         self.seen: list[tuple[bool, int, float]] = []
+        self.decays: list[list[float]] = []
+        self.augmented: list[bool] = []
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.seen.append((pl_module.compressing, len(pl_module.places), rate))
+        self.decays.append([group["weight_decay"] for group in trainer.optimizers[0].param_groups])
+        self.augmented.append(trainer.datamodule.stretch.augmented)  # type: ignore[attr-defined]
 
 
 def test_stages_follow_one_another(fit: Callable[..., Any]) -> None:
@@ -47,6 +52,18 @@ def test_stages_follow_one_another(fit: Callable[..., Any]) -> None:
     for start, peak in ((0, 0.02), (6, 0.02), (36, 0.005)):  # each stage begins at its own peak
         assert rates[start] == pytest.approx(peak)
     assert all(late < early for early, late in pairwise(rates[36:]))
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_the_fine_tuning_has_a_weight_decay_and_distortions_of_its_own(
+    fit: Callable[..., Any], only: bool
+) -> None:
+    spy = Spy()
+    method = VIBNet(MLP((1, 8, 8), 10, hidden=(8,)), lambda p: torch.optim.AdamW(p, weight_decay=0.3))
+    code = code_of(KIND, finetune_weight_decay=0.1, augment_finetuning_only=only)
+    fit(code=code, method=method, callbacks=(spy,))
+    assert spy.augmented == [not only] * 30 + [True] * 12
+    assert spy.decays == [[0.3, 0.0, 0.0]] * 30 + [[0.1, 0.0]] * 12  # matrices; biases; gates
 
 
 def test_the_network_that_is_left_behind_is_the_one_that_was_reported(

@@ -14,13 +14,13 @@ from .conftest import Given
 ROWS = torch.arange(3, 40)
 
 
-def loader(rows=ROWS, steps=12, batch_size=8, seed=5, n=60, **kwargs):
+def loader(rows=ROWS, steps=12, batch_size=8, seed=5, n=60, augmented=True, **kwargs):
     """Vectors that hold their own position; labels too."""
     y = torch.arange(n)
     x = y.float().view(-1, 1, 1, 1).expand(n, 1, 4, 4) / n
     still = Standardise(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
     return StretchLoader(
-        Stretch(rows, steps, seed), x=x, y=y, standardise=still, batch_size=batch_size, **kwargs
+        Stretch(rows, steps, seed, augmented), x=x, y=y, standardise=still, batch_size=batch_size, **kwargs
     )
 
 
@@ -88,6 +88,14 @@ def test_augmentation_is_drawn_anew_for_each_batch():
     one = list(loader(ROWS[:8], augment=Affine(translate=0.3)))
     order = [b.y.argsort() for b in one]
     assert not torch.allclose(one[0].x[order[0]], one[1].x[order[1]])
+
+
+def test_a_stretch_may_leave_inputs_as_they_are():
+    warp = Affine(translate=0.3)
+    plain, augmented = list(loader(ROWS)), list(loader(ROWS, augment=warp))
+    left = list(loader(ROWS, augment=warp, augmented=False))
+    assert all(torch.equal(a.x, b.x) for a, b in zip(plain, left, strict=True))
+    assert not any(torch.equal(a.x, b.x) for a, b in zip(plain, augmented, strict=True))
 
 
 def test_epochs_cover_everything_and_keep_the_partial_batch(images):
