@@ -54,7 +54,7 @@ def kernel_bounds(centres: Tensor, noise_std: float | Tensor, chunk: int = 1024)
 def kernel_information_nats(
     centres: Tensor, noise_std: float | Tensor, c: float = 0.5, leave_one_out: bool = False, chunk: int = 1024
 ) -> Tensor:
-    """-mean_i log mean_j exp(-c |f_i - f_j|^2 / s^2), nats, differentiable in centres and noise.
+    """-mean_i log mean_j exp(-c |f_i - f_j|^2 / s^2), nats, float64, differentiable in centres and noise.
 
     Args:
         centres: f(x) of independent inputs, (n, d).
@@ -68,13 +68,13 @@ def kernel_information_nats(
 
     Source: Kolchinsky & Tracey 2017; as an objective Kolchinsky, Tracey & Wolpert 2017 (nonlinear IB).
     """
-    noise = torch.as_tensor(noise_std, dtype=centres.dtype, device=centres.device)
+    noise = torch.as_tensor(noise_std, dtype=torch.float64, device=centres.device)
     if centres.ndim != 2 or len(centres) < 2:
         raise ValueError(f"centres must be (n, d) of at least two inputs, got {tuple(centres.shape)}")
     if not bool((noise > 0).all()):
         raise ValueError("noise must be positive: without it the information is infinite")
-    scaled, n = centres / noise, len(centres)
-    total = centres.new_zeros(())
+    scaled, n = centres.double() / noise, len(centres)  # float32 would lose small distances
+    total = scaled.new_zeros(())
     for start in range(0, n, chunk):
         rows = scaled[start : start + chunk]
         exponents = -c * _squared_distances(rows, scaled)

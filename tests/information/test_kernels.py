@@ -56,6 +56,14 @@ def test_gaussian_outputs_lie_between_the_bounds_on_average() -> None:
     assert many.upper_bits == pytest.approx(exact, rel=0.01)
 
 
+def test_hardly_any_noise_and_single_precision() -> None:
+    """Every input has a neighbour at half the noise: 1,000 times two."""
+    apart = torch.arange(1000.0)[:, None].repeat_interleave(2, 0)
+    centres = apart + torch.tensor([0.0, 0.5 * 2.0**-10]).repeat(1000)[:, None]
+    nats = float(kernel_information_nats(centres, 2.0**-10))
+    assert nats == pytest.approx(math.log(2000) - math.log1p(math.exp(-0.125)), abs=1e-9)
+
+
 def test_it_is_an_objective() -> None:
     f = torch.randn(6, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: kernel_information_nats(t, 0.7, chunk=4), (f,))
