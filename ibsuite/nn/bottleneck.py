@@ -92,7 +92,8 @@ class Bottleneck(nn.Module):
         encoder: A network class with its settings, without input shape and number of outputs: it gives 2K
             numbers, or K + K (K + 1) / 2 where the covariance is full.
         covariance: ``diagonal``, or ``full`` for a small K.
-        components: Gaussians in a learnt marginal r(z); 0: r(z) = N(0, I).
+        components: Gaussians in a learnt marginal r(z); 0: r(z) = N(0, I). Two-part codes count them,
+            although no prediction needs them.
         draws: Vectors of noise in evaluation.
     """
 
