@@ -4,7 +4,8 @@
 
 Each network is trained on the same batches (in memory, no augmentation, Adam) by Lightning with all
 the callbacks and loggers of a real run, and by a bare loop; the two take turns, and the ratio is the
-median over turns. Pricing is compared with a bare evaluation loop over the same batches.
+median over turns. So are bare loops with and without VIBNet's gates. Pricing is compared with a bare
+evaluation loop over the same batches.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, price
 from ibsuite.data import LabelledData
 from ibsuite.interface import Stretch
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
-from ibsuite.methods import CrossEntropy
+from ibsuite.methods import CrossEntropy, VIBNet
 from ibsuite.nn import MLP, VGG, ConvNet
 
 SHAPE = (1, 28, 28)
@@ -98,15 +99,18 @@ def suite_step_seconds(make: Callable[[], nn.Module], steps: int) -> float:
     return (clock.ended - clock.began) / (steps - 1)
 
 
-def bare_step_seconds(make: Callable[[], nn.Module], steps: int) -> float:
-    """The same batches and the same optimiser in six lines of PyTorch."""
-    data, network = Noise(batch_size=128), make()
+def bare_step_seconds(make: Callable[[], nn.Module], steps: int, gated: bool = False) -> float:
+    """The same batches and the same optimiser in six lines of PyTorch; or with VIBNet's gates."""
+    data = Noise(batch_size=128)
+    network: nn.Module = VIBNet(make(), adam) if gated else make()
     data.setup()
     data.stretch = Stretch(torch.arange(4095), steps, 0)
     optimizer = adam(network.parameters())
     began = 0.0
     for i, batch in enumerate(data.train_dataloader()):
         loss = F.cross_entropy(network(batch.x), batch.y)
+        if isinstance(network, VIBNet):
+            loss = loss + 1e-4 * network.rate_nats()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -142,22 +146,28 @@ def main() -> None:
     ibsuite.cli.quiet()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} thread(s), batch 128, median of {args.repeats} turns")
-    print(f"{'network':<16}{'ibsuite ms':>12}{'bare ms':>10}{'ratio':>8}{'pricing ratio':>15}")
+    print(f"{'network':<16}{'ibsuite ms':>12}{'bare ms':>10}{'ratio':>8}{'gated':>8}{'pricing ratio':>15}")
     figures = {}
     for name, make in NETWORKS.items():
         turns = [
             (suite_step_seconds(make, args.steps), bare_step_seconds(make, args.steps))
             for _ in range(args.repeats)
         ]
+        gates = [bare_step_seconds(make, args.steps, gated=True) for _ in range(args.repeats)]
         pricing = [ours / bare for ours, bare in (pricing_seconds(make) for _ in range(args.repeats + 1))][1:]
         suite_ms, bare_ms = (1e3 * statistics.median(column) for column in zip(*turns, strict=True))
         ratio = statistics.median(ours / bare for ours, bare in turns)
+        gated = statistics.median(ours / bare for ours, (_, bare) in zip(gates, turns, strict=True))
         priced = statistics.median(pricing)
-        print(f"{name:<16}{suite_ms:>12.2f}{bare_ms:>10.2f}{ratio:>8.2f}{priced:>15.2f}", flush=True)
+        print(
+            f"{name:<16}{suite_ms:>12.2f}{bare_ms:>10.2f}{ratio:>8.2f}{gated:>8.2f}{priced:>15.2f}",
+            flush=True,
+        )
         figures[name] = {
             "suite_ms": suite_ms,
             "bare_ms": bare_ms,
             "step_ratio": ratio,
+            "gated_ratio": gated,
             "pricing_ratio": priced,
         }
     if args.json:
