@@ -125,8 +125,13 @@ class SuiteCLI(LightningCLI):
                 network.init_args[target] = None
 
     def known_options(self) -> list[str]:
-        """Options of the trainer and of the classes that the default run uses."""
-        defaults = self.parser.parse_args(["--config", str(config_folder() / "default.yaml")])
+        """Options of the trainer and of the classes that the user's configs name."""
+        default = ["--config", str(config_folder() / "default.yaml")]
+        configs = [arg for arg in expand_arguments(self.typed) if arg.startswith("--config=")]
+        try:
+            defaults = self.parser.parse_args([*default, *configs])
+        except ArgumentError:  # what is wrong stands in a config
+            defaults = self.parser.parse_args(default)
         names = defaults.keys()
         return [name.replace(".init_args", "").removesuffix(".class_path") for name in names]
 

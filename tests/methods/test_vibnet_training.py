@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ibsuite.interface import Batch
 from ibsuite.methods import VIBNet
-from ibsuite.nn import MLP
+from ibsuite.nn import MLP, VGG13, costs
 
 
 def loader(x: Tensor, y: Tensor, size: int) -> DataLoader:
@@ -87,3 +87,21 @@ def test_a_training_can_be_taken_up_behind_the_removal(tmp_path: Path) -> None:
     assert third.global_step == 12
     assert [p.shape for p in other.parameters()] == [p.shape for p in found.parameters()]
     assert not any(torch.equal(p, q) for p, q in zip(other.parameters(), found.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_twenty_steps_of_the_whole_vgg16(tmp_path: Path) -> None:
+    """The network of the CIFAR tables in full width: it trains, and without some units it computes the same."""
+    torch.manual_seed(0)
+    x, y = torch.randn(160, 3, 32, 32), torch.randint(10, (160,))
+    network = VGG13((3, 32, 32), 10, batch_norm=True, dropout=0.0)
+    found = VIBNet(network, lambda groups: torch.optim.Adam(groups, lr=1e-3), gamma=1e-5, warmup=0.0)
+    trainer(tmp_path, 1).fit(found, loader(x, y, 8))
+    for gate in found.gates:
+        gate.log_variance.data[::3] = 9.0  # a third of the units is drowned
+    found.eval()
+    with torch.no_grad():
+        masked = found.logits(x[:4])
+        found.remove_units()
+        assert torch.allclose(found.eval().logits(x[:4]), masked, atol=1e-4 * float(masked.abs().max()))
+    assert costs(found.network, (3, 32, 32)).weights < 0.5 * 14_977_728
