@@ -91,7 +91,7 @@ def test_a_training_can_be_taken_up_behind_the_removal(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_steps_of_the_whole_vgg16(tmp_path: Path) -> None:
-    """The network of the CIFAR tables in full width: it trains, and without some units it computes the same."""
+    """The network of the CIFAR tables: it trains, and computes the same without its dead units."""
     torch.manual_seed(0)
     x, y = torch.randn(160, 3, 32, 32), torch.randint(10, (160,))
     network = VGG13((3, 32, 32), 10, batch_norm=True, dropout=0.0)
