@@ -140,7 +140,7 @@ class Compression:
     file_bytes: dict[str, int]
     """full, small: of the saved network, its description included."""
     latency_seconds: dict[str, dict[str, float]]
-    """full, small: median seconds of one call, by batch size, on the device and threads of the run."""
+    """full, small: seconds of one call, undisturbed, by batch size, on the device and threads of the run."""
     max_logit_difference: float
     """Between the masked network and the one from which the units were removed, over inputs of the run."""
     validation_error_percent: dict[str, float] | None

@@ -27,7 +27,7 @@ NOTES = (
     "multiply-accumulates for one input.",
     "Error: on the test split, or (v) on held-out labels where there is none; when the units had been "
     "removed, and after fine-tuning.",
-    "Latency: median time of one call, full → small network, on the device and threads of the run.",
+    "Latency: time of one undisturbed call, full → small network, on the device and threads of the run.",
 )
 
 
