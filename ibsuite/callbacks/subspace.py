@@ -62,11 +62,21 @@ class SubspaceCode(NetworkCompressionCode):
         settings_compared: int = 1,
         seed: int = 0,
     ) -> None:
-        unpruned = (0.0,)  # coordinates are all alike
         super().__init__(
-            unpruned, steps, levels, finetune_epochs, finetune_rate, temperatures, epochs, min_steps,
-            max_steps, watched, views, settings_compared, seed,
-        )  # fmt: skip
+            sparsities=(0.0,),  # coordinates are all alike
+            steps=steps,
+            levels=levels,
+            finetune_epochs=finetune_epochs,
+            finetune_rate=finetune_rate,
+            temperatures=temperatures,
+            epochs=epochs,
+            min_steps=min_steps,
+            max_steps=max_steps,
+            watched=watched,
+            views=views,
+            settings_compared=settings_compared,
+            seed=seed,
+        )
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method that does not train in a subspace."""
