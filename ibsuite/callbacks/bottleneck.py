@@ -90,7 +90,29 @@ def bottleneck_row(splits: Splits) -> dict[str, float]:
     }
 
 
-def write_bottleneck(trainer: L.Trainer, module: L.LightningModule, splits: Splits) -> None:
+def report_bottleneck(
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    sequence: LabelSequence,
+    rows: Tensor,
+    test: Mapping[str, float],
+) -> dict[str, float]:
+    """Write ``bottleneck.json`` and ``representation.npz``; the row for loggers, perhaps empty.
+
+    Args:
+        trainer: of the run.
+        module: the method.
+        sequence: all labels.
+        rows: positions of those that are trained on.
+        test: figures of the test split, where it was read.
+    """
+    splits = {**bottleneck_splits(trainer, module, sequence, rows), "test": test}
+    _write_bottleneck(trainer, module, splits)
+    _write_plane(trainer, module, sequence, rows)
+    return bottleneck_row(splits)
+
+
+def _write_bottleneck(trainer: L.Trainer, module: L.LightningModule, splits: Splits) -> None:
     """Write ``bottleneck.json``, where there is a representation."""
     if not isinstance(module, StochasticRepresentation) or not trainer.is_global_zero:
         return
@@ -103,7 +125,9 @@ def write_bottleneck(trainer: L.Trainer, module: L.LightningModule, splits: Spli
     record.write_bottleneck(Path(trainer.default_root_dir), found)
 
 
-def write_plane(trainer: L.Trainer, module: L.LightningModule, sequence: LabelSequence, rows: Tensor) -> None:
+def _write_plane(
+    trainer: L.Trainer, module: L.LightningModule, sequence: LabelSequence, rows: Tensor
+) -> None:
     """Write ``representation.npz`` where z has two dimensions: Gaussians of some inputs, entropy of q(y|z).
 
     Args:

@@ -1,7 +1,6 @@
 """What there is to say of a network that has lost units: ``compression.json`` and the saved network."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def report_compression(
     with tempfile.TemporaryDirectory() as scratch:
         file_bytes = {"full": save_network(full, Path(scratch), inputs)}
     file_bytes["small"] = save_network(small, run / record.NETWORK, inputs)
-    latency: Mapping[str, Any] = {
+    latency = {
         name: {str(n): latency_seconds(network, (n, *input_shape)) for n in LATENCY_BATCHES}
         for name, network in networks.items()
     }
@@ -92,7 +91,7 @@ def report_compression(
         activations={name: cost.activations for name, cost in priced.items()},
         macs={name: cost.macs for name, cost in priced.items()},
         file_bytes=file_bytes,
-        latency_seconds=dict(latency),
+        latency_seconds=latency,
         **found,
     )
-    record.write_json(run / record.COMPRESSION, compression.as_dict())
+    record.write_compression(run, compression)

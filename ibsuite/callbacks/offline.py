@@ -20,8 +20,7 @@ from ibsuite.callbacks.bottleneck import (
     bottleneck_figures,
     bottleneck_row,
     bottleneck_splits,
-    write_bottleneck,
-    write_plane,
+    report_bottleneck,
 )
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.finite import StopWhenNotFinite
@@ -107,7 +106,12 @@ class OfflineCode(L.Callback, ABC):
         """Describe the trained method and the labels; leave the method as it was described."""
 
     def rows(self, sequence: LabelSequence) -> Tensor:
-        """Positions of the labels that the method is trained on."""
+        """Positions of the labels that the method is trained on; a Refusal where there are none."""
+        if not 0 <= self.validation_labels < sequence.num_labels:
+            raise Refusal(
+                f"code.validation_labels={self.validation_labels} leaves nothing of {sequence.num_labels} "
+                "labels to train on; it must be at least 0, and less than that"
+            )
         return torch.arange(sequence.num_labels - self.validation_labels)
 
     def augmented(self) -> bool:
@@ -143,11 +147,9 @@ class OfflineCode(L.Callback, ABC):
 
     def hand_over(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Leave further files in the run folder, before ``codelength.json``; called on every rank."""
-        splits = bottleneck_splits(trainer, module, self.sequence, self.rows(self.sequence))
-        splits = {**splits, "test": self.test_bottleneck}
-        write_bottleneck(trainer, module, splits)
-        write_plane(trainer, module, self.sequence, self.rows(self.sequence))
-        self.tell_loggers(trainer, bottleneck_row(splits))
+        rows = self.rows(self.sequence)
+        if row := report_bottleneck(trainer, module, self.sequence, rows, self.test_bottleneck):
+            self.tell_loggers(trainer, row)
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
         """Refuse a method that this code cannot describe; in one sentence, before anything is trained."""
@@ -156,8 +158,8 @@ class OfflineCode(L.Callback, ABC):
 
     def ahead(self, sequence: LabelSequence) -> Ahead:
         """What a run would do."""
-        n = sequence.num_labels
-        rows = [(name, n, "everything" if i == 0 else "the same again", steps)
+        n, trained = sequence.num_labels, len(self.rows(sequence))
+        rows = [(name, trained, "everything" if i == 0 else "the same again", steps)
                 for i, (name, steps) in enumerate(self.plan(sequence))]  # fmt: skip
         return Ahead(rows, priced=n * (self.views + 1) * (self.watched + self.readings), predictors=1)
 
@@ -275,7 +277,6 @@ class OfflineCode(L.Callback, ABC):
         done, watched = sum(steps[: self.stage]) + self.steps_done, len(self.curve)
         if done * self.watched < (watched + 1) * sum(steps):
             return
-        share_buffers(trainer, module)
         epoch = done * self.sequence.batch_size / len(self.rows(self.sequence))
         with self.average.applied(module) if self.average else nullcontext():
             share_buffers(trainer, module)  # an average of rank's own batch statistics, too
@@ -355,7 +356,8 @@ class OfflineCode(L.Callback, ABC):
     def _identity(self) -> list[str]:
         data = (self.sequence.order_sha256, self.sequence.labels_sha256)
         averaging = [f"averaging {self.average.decay}"] if self.average else []
-        return [type(self).__name__, str(self.seed), *data, str(self.stages), *averaging]
+        held_out = [f"held out {self.validation_labels}"] if self.validation_labels else []
+        return [type(self).__name__, str(self.seed), *data, str(self.stages), *averaging, *held_out]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is."""

@@ -15,7 +15,6 @@ from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32, share_buffers
 from ibsuite.callbacks.rates import Rates
 from ibsuite.callbacks.retrain import restart
-from ibsuite.codes import codelength_bits, log2_probabilities
 from ibsuite.coding import WeightStream, encode_weights
 from ibsuite.interface import GatedUnits, LabelledInputs, LabelSequence, Refusal
 
@@ -76,6 +75,7 @@ class PrunedNetworkCode(OfflineCode):
     """
 
     code = "two_part"
+    watched_stages = 3
 
     def __init__(
         self,
@@ -98,11 +98,10 @@ class PrunedNetworkCode(OfflineCode):
         seed: int = 0,
     ) -> None:
         super().__init__(epochs, min_steps, max_steps, watched, views, settings_compared, seed)
-        if min(pretrain_epochs, finetune_epochs, validation_labels) < 0 or finetune_rate <= 0:
+        if min(pretrain_epochs, finetune_epochs) < 0 or finetune_rate <= 0:
             raise Refusal(
-                "code.pretrain_epochs, code.finetune_epochs and code.validation_labels must be at least 0, "
-                f"and code.finetune_rate positive; got {pretrain_epochs}, {finetune_epochs}, "
-                f"{validation_labels} and {finetune_rate}"
+                "code.pretrain_epochs and code.finetune_epochs must be at least 0, and code.finetune_rate "
+                f"positive; got {pretrain_epochs}, {finetune_epochs} and {finetune_rate}"
             )
         self.pretrain_epochs, self.finetune_epochs = pretrain_epochs, finetune_epochs
         self.finetune_rate, self.validation_labels = finetune_rate, validation_labels
@@ -110,7 +109,6 @@ class PrunedNetworkCode(OfflineCode):
         self.augment_finetuning_only = augment_finetuning_only
         self.rates = Rates(list(sparsities), list(steps), list(levels))
         self.temperatures = check_temperatures(temperatures)
-        self.watched_stages = 3
         self.removal: dict[str, Any] | None = None  # what was found when units were removed
         self.finetuned: dict[str, Tensor] = {}
         self.test_errors: dict[str, float] | None = None
@@ -118,22 +116,13 @@ class PrunedNetworkCode(OfflineCode):
     # Stages
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
-        """Refuse a method without gates, and one that would be trained on nothing."""
+        """Refuse a method without gates."""
         if not isinstance(module, GatedUnits):
             raise Refusal(
                 f"a network is pruned by a method with gates on its units, such as VIBNet, not "
                 f"{type(module).__name__}"
             )
-        if self.validation_labels >= sequence.num_labels:
-            raise Refusal(
-                f"code.validation_labels={self.validation_labels} leaves nothing of {sequence.num_labels} "
-                "labels to train on"
-            )
         self.full = copy.deepcopy(module.network)
-
-    def rows(self, sequence: LabelSequence) -> Tensor:
-        """All labels but those held out."""
-        return torch.arange(sequence.num_labels - self.validation_labels)
 
     def augmented(self) -> bool:
         """Whether inputs are distorted in the present stage."""
@@ -192,11 +181,7 @@ class PrunedNetworkCode(OfflineCode):
     def measure(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         """Labels, the held-out ones, and the gates."""
         assert isinstance(module, GatedUnits)
-        logits, labels = self.price(trainer, module, self.sequence), self.sequence.labels
-        found = {"label_bits": codelength_bits(logits, labels), "accuracy": accuracy(logits, labels)}
-        if self.validation_labels:
-            held_out = slice(-self.validation_labels, None)
-            found["validation_error_percent"] = 100 * (1 - accuracy(logits[held_out], labels[held_out]))
+        found = super().measure(trainer, module)
         for reading in module.gate_readings():
             found[f"gates/{reading.place}/kept"] = float(reading.kept.sum())
             found[f"gates/{reading.place}/rate_bits"] = reading.rate_bits
@@ -270,8 +255,7 @@ class PrunedNetworkCode(OfflineCode):
         for name, state in (("removed", self.removal["state"]), ("finetuned", self.finetuned)):
             module.load_state_dict(state)
             logits = self.price(trainer, module, data)[part]
-            wrong = (log2_probabilities(logits).argmax(1) != data.labels[part]).double()
-            errors[name] = 100 * float(wrong.mean())
+            errors[name] = 100 * (1 - accuracy(logits, data.labels[part]))
         module.load_state_dict(described)
         return errors
 
@@ -299,9 +283,6 @@ class PrunedNetworkCode(OfflineCode):
         )
 
     # Resuming
-
-    def _identity(self) -> list[str]:
-        return [*super()._identity(), str(self.validation_labels)]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and what was found when units were removed."""

@@ -87,8 +87,6 @@ def restart(
     strategy: Any = trainer.strategy
     if trainer.world_size > 1:
         # Buckets of gradients belong to parameters that may be gone.
-        if strategy._layer_sync:
-            module = strategy._layer_sync.apply(module)
         strategy.model = module
         strategy.configure_ddp()
     trainer.strategy.setup_optimizers(trainer)

@@ -78,18 +78,11 @@ class TwoPartCode(OfflineCode):
             raise Refusal(
                 f"code.formats must name some of {', '.join(get_args(Format))}; got {list(formats)}"
             )
-        if validation_labels < 0:
-            raise Refusal(f"code.validation_labels must be at least 0, got {validation_labels}")
         self.validation_labels = validation_labels
         self.formats, self.temperatures = list(formats), check_temperatures(temperatures)
 
     def check(self, module: L.LightningModule, sequence: LabelSequence) -> None:
-        """Refuse ``quantised`` where the method does not quantise, and a training on nothing."""
-        if self.validation_labels >= sequence.num_labels:
-            raise Refusal(
-                f"code.validation_labels={self.validation_labels} leaves nothing of {sequence.num_labels} "
-                "labels to train on"
-            )
+        """Refuse ``quantised`` where the method does not quantise."""
         if "quantised" in self.formats and not isinstance(module, QuantisedMethod):
             raise Refusal(
                 f"code.formats=[quantised] needs a method that trains quantised weights, "
@@ -121,9 +114,6 @@ class TwoPartCode(OfflineCode):
         if len(messages) > 1:
             described.compared = {f"{row['format']}_bits": row["total_bits"] for row in described.curve}
         return described
-
-    def _identity(self) -> list[str]:
-        return [*super()._identity(), str(self.validation_labels)]
 
     @staticmethod
     def _message(module: L.LightningModule, trained: Message, name: str) -> Message:

@@ -12,6 +12,7 @@ import torch
 from offline_runs import code_of, document, method_of
 
 from ibsuite.callbacks import offline
+from ibsuite.callbacks.offline import OfflineCode
 from ibsuite.data import Digits
 from ibsuite.interface import Refusal
 from ibsuite.methods import VIBNet
@@ -187,6 +188,7 @@ def test_wrong_removal_is_noticed(fit: Callable[..., Any], monkeypatch: pytest.M
     [
         ({"validation_labels": 100}, "validation_labels=100 leaves nothing of 100"),
         ({"validation_labels": -1}, "at least 0"),
+        ({"pretrain_epochs": -1}, "pretrain_epochs"),
         ({"finetune_rate": 0.0}, "finetune_rate positive"),
         ({"sparsities": [1.0]}, "sparsities"),
     ],
@@ -194,6 +196,29 @@ def test_wrong_removal_is_noticed(fit: Callable[..., Any], monkeypatch: pytest.M
 def test_bad_settings_are_refused(fit: Callable[..., Any], settings: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal, match=message):
         fit(code=code_of(KIND, **settings), method=method_of(KIND))
+
+
+def test_a_plan_counts_the_labels_that_are_trained_on() -> None:
+    data = Digits(num_labels=120, batch_size=16)
+    ahead = code_of(KIND, validation_labels=20).ahead(data)
+    assert [(name, labels) for name, labels, *_ in ahead.rows] == [("compression", 100), ("fine-tuning", 100)]
+    assert ahead.priced == 120 * 4
+    with pytest.raises(Refusal, match="leaves nothing of 120"):  # also in a dry run
+        code_of(KIND, validation_labels=120).ahead(data)
+
+
+def test_codes_without_a_bottleneck_log_no_empty_row(fit: Callable[..., Any]) -> None:
+    rows: list[dict[str, float]] = []
+
+    class Heard(OfflineCode):
+        def tell_loggers(self, trainer: Any, row: Any) -> None:
+            rows.append(dict(row))
+
+    code = code_of("floats")
+    code.tell_loggers = Heard.tell_loggers.__get__(code)
+    fit(code=code, method=method_of("floats"))
+    assert rows
+    assert all(rows)
 
 
 def test_a_method_without_gates_is_refused(fit: Callable[..., Any]) -> None:
