@@ -28,6 +28,7 @@ from ibsuite.nn.priors import (
     divergence,
 )
 from ibsuite.nn.removal import small_network
+from ibsuite.nn.representations import representations
 from ibsuite.nn.saved import load_network, save_network
 from ibsuite.nn.tinycnn import TinyCNN
 from ibsuite.nn.vgg import VGG, VGG8, VGG13
@@ -63,6 +64,7 @@ __all__ = [
     "posterior",
     "pristine_state",
     "recenter",
+    "representations",
     "reset_network",
     "save_network",
     "small_network",
