@@ -37,7 +37,7 @@ def test_parts_end_behind_the_activation() -> None:
     for _, part in parts:
         h = part(h)
         sizes.append(tuple(h.shape[1:]))
-        least.append(float(h.min()))
+        least.append(float(h.detach().min()))
     assert sizes == [(7,), (5,), (10,)]
     assert least[:2] == [0.0, 0.0]
     assert least[2] < 0
