@@ -20,7 +20,14 @@ from ibsuite.information.closed_forms import (
     linear_gaussian_mi_nats,
     table_mi_bits,
 )
-from ibsuite.information.critics import Critic, JointCritic, SeparableCritic, off_diagonal, scores
+from ibsuite.information.critics import (
+    Critic,
+    JointCritic,
+    LabelCritic,
+    SeparableCritic,
+    off_diagonal,
+    scores,
+)
 from ibsuite.information.densities import LinearGaussian, difference_of_entropies, noisy_upper
 from ibsuite.information.estimates import Estimate, Kind, pairs_ceiling_bits
 from ibsuite.information.gates import (
@@ -30,11 +37,16 @@ from ibsuite.information.gates import (
     gate_information_upper_bits,
     gate_kl_bits,
 )
-from ibsuite.information.kernels import KernelBounds, kernel_bounds, kernel_information_nats
+from ibsuite.information.kernels import (
+    KernelBounds,
+    gaussian_information_nats,
+    kernel_bounds,
+    kernel_information_nats,
+)
 from ibsuite.information.plug_in import binned, ksg
 from ibsuite.information.samples import normal_scores
 from ibsuite.information.sparsity import GatedQuadratic, LocalMinimum, find_local_minimum
-from ibsuite.information.training import TrainedCritic, apply, train_critic
+from ibsuite.information.training import TrainedCritic, apply, read_scores, train_critic
 
 __all__ = [
     "NWJ",
@@ -53,6 +65,7 @@ __all__ = [
     "JointCritic",
     "KernelBounds",
     "Kind",
+    "LabelCritic",
     "LinearGaussian",
     "LocalMinimum",
     "Mine",
@@ -68,6 +81,7 @@ __all__ = [
     "gate_information_upper_bits",
     "gate_kl_bits",
     "gaussian_bottleneck",
+    "gaussian_information_nats",
     "gaussian_mi_bits",
     "kernel_bounds",
     "kernel_information_nats",
@@ -78,6 +92,7 @@ __all__ = [
     "normal_scores",
     "off_diagonal",
     "pairs_ceiling_bits",
+    "read_scores",
     "scores",
     "table_mi_bits",
     "train_critic",

@@ -66,6 +66,31 @@ class SeparableCritic(nn.Module):
         return g @ h.T / self.embedding**0.5 + a + b.T
 
 
+class LabelCritic(nn.Module):
+    """f(x, c) for every class c of a label: one network of x with an output for each class.
+
+    Its best scores are log p(c | x) / p(c), up to a constant: a classifier's, before they are normalised.
+
+    Args:
+        x_size: coordinates of x.
+        num_classes: values of the label.
+        hidden: widths of the hidden layers.
+    """
+
+    def __init__(self, x_size: int, num_classes: int, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__()
+        self.from_x = _mlp([x_size, *hidden, num_classes])
+
+    def of_classes(self, x: Tensor) -> Tensor:
+        """Scores of every x with every class, (n, num_classes)."""
+        found: Tensor = self.from_x(x)
+        return found
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Scores of every x with every label, (n, m), of x (n, x_size) and y (m,), int64."""
+        return self.of_classes(x)[:, y]
+
+
 CRITICS = {"joint": JointCritic, "separable": SeparableCritic}
 """Critics by the names that a command takes."""
 

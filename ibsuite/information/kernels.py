@@ -69,10 +69,7 @@ def kernel_information_nats(
     Source: Kolchinsky & Tracey 2017; as an objective Kolchinsky, Tracey & Wolpert 2017 (nonlinear IB).
     """
     noise = torch.as_tensor(noise_std, dtype=torch.float64, device=centres.device)
-    if centres.ndim != 2 or len(centres) < 2:
-        raise ValueError(f"centres must be (n, d) of at least two inputs, got {tuple(centres.shape)}")
-    if not bool((noise > 0).all()):
-        raise ValueError("noise must be positive: without it the information is infinite")
+    _check(centres, noise)
     scaled, n = centres.double() / noise, len(centres)  # float32 would lose small distances
     total = scaled.new_zeros(())
     for start in range(0, n, chunk):
@@ -83,6 +80,39 @@ def kernel_information_nats(
             exponents = exponents.scatter(1, own[:, None], -math.inf)
         total = total - exponents.logsumexp(1).sum()
     return total / n + math.log(n - leave_one_out)
+
+
+def gaussian_information_nats(centres: Tensor, noise_std: float | Tensor) -> Tensor:
+    """1/2 log |I + C / s^2|, nats, float64, C the covariance of the centres; differentiable in both.
+
+    Of all f(X) with that covariance a Gaussian one has most information: with the covariance of the
+    distribution it is an upper bound on I(X; f(X) + noise), and for a Gaussian X and a linear f the truth.
+    The covariance of a few samples makes it too small on average (log det is concave).
+
+    Args:
+        centres: f(x) of independent inputs, (n, d).
+        noise_std: standard deviation s of the noise, one number or (d,), positive.
+
+    Raises:
+        ValueError: fewer than two centres, or noise that is not positive.
+
+    Source: Elad et al. 2019, equation 5, less the entropy of the noise.
+    """
+    noise = torch.as_tensor(noise_std, dtype=torch.float64, device=centres.device)
+    _check(centres, noise)
+    scaled = centres.double() / noise
+    scaled = (scaled - scaled.mean(0)) / math.sqrt(len(centres) - 1)
+    narrow = scaled.shape[1] <= len(scaled)
+    gram = scaled.T @ scaled if narrow else scaled @ scaled.T  # of equal determinant, with the unit matrix
+    log_det: Tensor = torch.logdet(gram + torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    return 0.5 * log_det
+
+
+def _check(centres: Tensor, noise: Tensor) -> None:
+    if centres.ndim != 2 or len(centres) < 2:
+        raise ValueError(f"centres must be (n, d) of at least two inputs, got {tuple(centres.shape)}")
+    if not bool((noise > 0).all()):
+        raise ValueError("noise must be positive: without it the information is infinite")
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,8 +110,8 @@ def train_critic(
     matrices = [scores(network, a[rows], b[rows]) for rows in read]
     pairs = off_diagonal(matrices[0]).double()
     baseline = float(pairs.logsumexp(0)) - math.log(len(pairs))
-    estimate = _read(chosen, matrices, wrong)
-    lower = estimate if chosen.kind is Kind.LOWER else _read(NWJ(baseline), matrices, wrong)
+    estimate = read_scores(chosen, matrices, wrong)
+    lower = estimate if chosen.kind is Kind.LOWER else read_scores(NWJ(baseline), matrices, wrong)
     return TrainedCritic(estimate, lower, network, reached)
 
 
@@ -137,8 +138,14 @@ def apply(bound: Bound, matrix: Tensor) -> BoundValue:
     return bound(matrix.diagonal(), matrix if isinstance(bound, InfoNCE) else off)
 
 
-def _read(bound: Bound, matrices: list[Tensor], wrong: str | None) -> Estimate:
-    """Train and held-out value, and the standard error of the latter."""
+def read_scores(bound: Bound, matrices: Sequence[Tensor], wrong: str | None = None) -> Estimate:
+    """Train and held-out value of a critic, and the standard error of the latter, bits.
+
+    Args:
+        bound: what the scores are read by.
+        matrices: scores f(x_i, y_j) of samples that the critic was trained on, and of others; (n, n), (m, m).
+        wrong: what went wrong in the training.
+    """
     with torch.no_grad():
         train, heldout = (apply(bound, each) for each in matrices)
     if wrong is None and not math.isfinite(heldout.value):
