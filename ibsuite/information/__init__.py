@@ -1,5 +1,11 @@
 """How much one thing says about another: closed forms, and bounds and estimates from samples, in bits."""
 
+from ibsuite.information.architecture_aware import (
+    ArchitectureAwareCritic,
+    architecture_aware,
+    layer_outputs,
+    noisy_outputs,
+)
 from ibsuite.information.autoregressive import Autoregressive
 from ibsuite.information.bounds import (
     NWJ,
@@ -51,6 +57,7 @@ from ibsuite.information.training import TrainedCritic, apply, read_scores, trai
 __all__ = [
     "NWJ",
     "SMILE",
+    "ArchitectureAwareCritic",
     "Autoregressive",
     "BottleneckPoint",
     "Bound",
@@ -72,6 +79,7 @@ __all__ = [
     "SeparableCritic",
     "TrainedCritic",
     "apply",
+    "architecture_aware",
     "best_marginal_variance",
     "binned",
     "correlation_mi_bits",
@@ -86,8 +94,10 @@ __all__ = [
     "kernel_bounds",
     "kernel_information_nats",
     "ksg",
+    "layer_outputs",
     "linear_gaussian_mi_bits",
     "linear_gaussian_mi_nats",
+    "noisy_outputs",
     "noisy_upper",
     "normal_scores",
     "off_diagonal",

@@ -15,18 +15,24 @@ TAKEN = 512
 
 
 class ArchitectureAwareCritic(nn.Module):
-    """f(x, t) = D(F(x), t): the inner critic D sees what the layers make of x, on the scale of t.
+    """f(x, t) = D(F(x), t) - c |t - F(x)|^2 / 2 s^2: what the layers make of x is compared with t.
+
+    D, the inner critic, sees F(x) and t on the scale of t. That closeness counts, and how much, is known
+    besides: with c = 1 the second term is, up to a constant, the log density of t given x, and what is left to
+    D is a function of t alone. c is learnt from there. Without that term the critic is that of the paper, and
+    has to find the difference of two inputs that are nearly equal where there is little noise.
 
     F is a frozen copy, taken when the critic is made and kept in evaluation mode. Were it shared with a network
-    in training, every step of that network would move scores that nobody has trained since, and a gradient of
-    the estimate would reach the layers by a second way, through the critic, which at the best critic says
-    nothing and before that rewards layers which deceive it.
+    in training, every step would move scores that nobody has trained since, and a gradient of the estimate
+    would reach the layers by a second way, through the critic: at the best critic it says nothing, and before
+    that it rewards layers which deceive the critic.
 
     Args:
         layers: F, (n, ...) -> (n, ...); outputs are flattened.
         centres: F(x) of some inputs, (n, d): both arguments of D are brought to their mean and spread.
         noise_std: standard deviation of the noise, positive.
         inner: D, scores every F(x) with every t, both (n, d).
+        closeness: whether there is the second term.
 
     Raises:
         ValueError: the noise is not positive.
@@ -37,11 +43,15 @@ class ArchitectureAwareCritic(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, layers: nn.Module, centres: Tensor, noise_std: float, inner: nn.Module) -> None:
+    def __init__(
+        self, layers: nn.Module, centres: Tensor, noise_std: float, inner: nn.Module, closeness: bool = True
+    ) -> None:
         super().__init__()
         _check_noise(noise_std)
+        self.noise_std = noise_std
         self.layers = copy.deepcopy(layers).requires_grad_(False).eval()
         self.inner = inner
+        self.log_factor = nn.Parameter(torch.zeros(())) if closeness else None
         self.register_buffer("mean", centres.mean(0))
         # With the noise in it no coordinate is constant, not even that of a dead unit.
         self.register_buffer("scale", (centres.var(0) + noise_std**2).sqrt())
@@ -57,7 +67,10 @@ class ArchitectureAwareCritic(nn.Module):
         with torch.no_grad():
             centres = self.layers(x).flatten(1)
         scores: Tensor = self.inner((centres - self.mean) / self.scale, (t - self.mean) / self.scale)
-        return scores
+        if self.log_factor is None:
+            return scores
+        squares = torch.cdist(centres, t, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return scores - self.log_factor.exp() * squares / (2 * self.noise_std**2)
 
 
 @torch.no_grad()
@@ -97,13 +110,14 @@ def architecture_aware(
     layers: nn.Module,
     x: Tensor,
     noise_std: float,
-    bound: str | Bound = "smile",
+    bound: str | Bound = "mine",
     critic: str = "separable",
     seed: int = 0,
     batch_size: int = 128,
-    learning_rate: float = 1e-3,
-    max_steps: int = 2000,
+    learning_rate: float = 3e-3,
+    max_steps: int = 1000,
     evaluate: int = 500,
+    closeness: bool = True,
 ) -> TrainedCritic:
     """Estimate I(X; F(X) + eps) by a critic that holds F; train and held-out value together, bits.
 
@@ -118,6 +132,7 @@ def architecture_aware(
         learning_rate: of Adam.
         max_steps: at most.
         evaluate: samples of each part that are read at most; their squares are the pairs.
+        closeness: whether the critic is told that t is F(x) and noise of this size, or sees both only.
 
     Raises:
         ValueError: the noise is not positive, a name is unknown, or there are too few samples.
@@ -130,7 +145,9 @@ def architecture_aware(
     t, d = noisy_outputs(centres, noise_std, seed), centres.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 6))
-        aware = ArchitectureAwareCritic(layers, centres, noise_std, CRITICS[critic](d, d)).to(x.device)
+        aware = ArchitectureAwareCritic(layers, centres, noise_std, CRITICS[critic](d, d), closeness).to(
+            x.device
+        )
     return train_critic(x, t, bound, aware, seed, batch_size, learning_rate, max_steps,
                         evaluate=evaluate, standardise=False)  # fmt: skip
 
@@ -138,5 +155,5 @@ def architecture_aware(
 def _check_noise(noise_std: float) -> None:
     if not noise_std > 0:
         raise ValueError(
-            f"noise must be positive, got {noise_std}: without it I(X; L) of a deterministic layer is infinite"
+            f"noise must be positive, got {noise_std}: I(X; L) of a deterministic layer without it is infinite"
         )
