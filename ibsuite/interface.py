@@ -104,6 +104,21 @@ class BottleneckReading(NamedTuple):
     """1 where the mean prediction over the draws is wrong, else 0."""
 
 
+class LayerReading(NamedTuple):
+    """What a layer that is being trained and its critics make of n labelled inputs."""
+
+    layer: int
+    """Which one, counted from 1."""
+    noise_std: float
+    """Of the noise in I(X; L + noise)."""
+    outputs: Tensor
+    """L of each input, flattened, (n, d)."""
+    label_scores: Tensor
+    """Scores of every L with every label, (n, n)."""
+    input_scores: Tensor | None
+    """Scores of every F(x) with every L + noise, (n, n); None where no critic is trained on them."""
+
+
 class Status(NamedTuple):
     """How far a run is, for whoever shows it."""
 
@@ -260,6 +275,17 @@ class StochasticRepresentation(Protocol):
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of q(y|z), (n, K) -> (n, num_classes)."""
+
+
+@runtime_checkable
+class TrainedLayerByLayer(Protocol):
+    """A method that trains one layer after another, and a read-out at last."""
+
+    def read_layer(self, x: Tensor, y: Tensor) -> LayerReading | None:
+        """What layer and critics that were trained last make of labelled inputs; None in the read-out."""
+
+    def merge(self) -> None:
+        """Make the read-out part of the last layer; predictions stay. Nothing happens a second time."""
 
 
 @runtime_checkable

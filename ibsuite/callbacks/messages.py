@@ -7,7 +7,8 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 
-from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
+from ibsuite.callbacks.description import Description
+from ibsuite.callbacks.offline import OfflineCode, accuracy
 from ibsuite.codes import codelength_bits, label_log2_probs
 from ibsuite.coding import WeightStream, encode_weights
 from ibsuite.interface import Message, Quantised, QuantisedMethod, Refusal

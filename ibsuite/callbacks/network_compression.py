@@ -6,8 +6,9 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 
+from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
-from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.callbacks.offline import OfflineCode
 from ibsuite.callbacks.pricing import share_buffers
 from ibsuite.callbacks.rates import Rates
 from ibsuite.callbacks.retrain import restart

@@ -5,7 +5,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +22,29 @@ from ibsuite.callbacks.bottleneck import (
     report_bottleneck,
 )
 from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.finite import StopWhenNotFinite
+from ibsuite.callbacks.layer_information import check_information, layer_row
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
 from ibsuite.callbacks.pricing import price, share_buffers
 from ibsuite.callbacks.result import provenance, write_result
 from ibsuite.callbacks.retrain import Start
 from ibsuite.codes import codelength_bits, log2_probabilities
-from ibsuite.interface import Ahead, Classifier, LabelledInputs, LabelSequence, Refusal, Status, Stretch
+from ibsuite.interface import (
+    Ahead,
+    Classifier,
+    LabelledInputs,
+    LabelSequence,
+    Refusal,
+    Status,
+    Stretch,
+    TrainedLayerByLayer,
+)
 from ibsuite.seeds import derive_seed
 
 SHORTEST_STRETCH = 250
 """Steps: a stretch is a whole number of passes over the labels, and at least about so long."""
-
-
-@dataclass
-class Description:
-    """A model and the labels under it, as they are sent."""
-
-    charges: dict[str, float]
-    """Named parts of the total but ``choices``; ``labels`` among them."""
-    log2_probs: Tensor
-    """Log2-probability of every label, (draws, n): one draw unless the model is a distribution."""
-    accuracy: float
-    """Share of the labels that the model predicts."""
-    alternatives: int = 1
-    """Descriptions of these labels that this one was chosen from; log2 of it is charged."""
-    compared: dict[str, float] = field(default_factory=dict)
-    temperature: float = 1.0
-    """Divides the logits; one of the alternatives."""
-    standard_error_bits: float | None = None
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of ``curve.csv``."""
-    weights: bytes | None = None
-    """The file of the model, where there is one."""
 
 
 class OfflineCode(L.Callback, ABC):
@@ -133,8 +121,8 @@ class OfflineCode(L.Callback, ABC):
         if self.validation_labels:
             held_out = slice(-self.validation_labels, None)
             found["validation_error_percent"] = 100 * (1 - accuracy(logits[held_out], labels[held_out]))
-        splits = bottleneck_splits(trainer, module, self.sequence, self.rows(self.sequence))
-        return found | bottleneck_row(splits)
+        known = (module, self.sequence, self.rows(self.sequence))
+        return found | bottleneck_row(bottleneck_splits(trainer, *known)) | layer_row(*known)
 
     def test_figures(
         self, trainer: L.Trainer, module: L.LightningModule, test: LabelledInputs, temperature: float
@@ -261,6 +249,8 @@ class OfflineCode(L.Callback, ABC):
         if self.average and self.steps_done == self.stages[self.stage][1]:
             self.average.write(pl_module)  # what the next stage begins with, or what is described
         if self.steps_done == self.stages[self.stage][1]:
+            if isinstance(pl_module, TrainedLayerByLayer):
+                pl_module.merge()
             self.stage, self.steps_done = self.stage + 1, 0
         if self.finished:
             share_buffers(trainer, pl_module)
@@ -284,6 +274,7 @@ class OfflineCode(L.Callback, ABC):
         self.curve.append({"epoch": epoch, **found})
         named = {key if "/" in key else f"code/{key}": bits for key, bits in found.items()}
         self.tell_loggers(trainer, {"epoch": epoch, **named})
+        check_information(self.curve)
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         try:

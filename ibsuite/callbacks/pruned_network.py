@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ibsuite.callbacks.compression_report import gate_report, report_compression
+from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.messages import check_temperatures, describe_shortest, sent_tensors
-from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
+from ibsuite.callbacks.offline import OfflineCode, accuracy
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32, share_buffers
 from ibsuite.callbacks.rates import Rates
 from ibsuite.callbacks.retrain import restart

@@ -7,8 +7,9 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
+from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
-from ibsuite.callbacks.offline import Description, OfflineCode
+from ibsuite.callbacks.offline import OfflineCode
 from ibsuite.coding import weight_bits
 from ibsuite.interface import LabelSequence, Message, QuantisedMethod, Refusal
 

@@ -3,7 +3,8 @@
 import lightning.pytorch as L
 import torch
 
-from ibsuite.callbacks.offline import Description, OfflineCode, accuracy
+from ibsuite.callbacks.description import Description
+from ibsuite.callbacks.offline import OfflineCode, accuracy
 from ibsuite.codes import label_log2_probs
 from ibsuite.interface import Ahead, LabelledInputs, LabelSequence, Refusal, WeightPosterior
 from ibsuite.seeds import derive_seed

@@ -3,6 +3,7 @@
 from ibsuite.methods.cross_entropy import CrossEntropy
 from ibsuite.methods.deep_vib import DeepVIB
 from ibsuite.methods.entropy_penalised import EntropyPenalised
+from ibsuite.methods.layerwise_ib import LayerwiseIB
 from ibsuite.methods.subspace import Subspace
 from ibsuite.methods.variational import Variational
 from ibsuite.methods.variational_subspace import VariationalSubspace
@@ -12,6 +13,7 @@ __all__ = [
     "CrossEntropy",
     "DeepVIB",
     "EntropyPenalised",
+    "LayerwiseIB",
     "Subspace",
     "VIBNet",
     "Variational",

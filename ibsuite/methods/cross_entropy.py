@@ -76,11 +76,19 @@ class CrossEntropy(L.LightningModule):
             group["lr"] *= group.setdefault("rate", 1.0)
 
         def factor(step: int) -> float:
-            steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
-            return learning_rate_factor(step / steps, self.warmup, self.decay)
+            return learning_rate_factor(self.progress(step), self.warmup, self.decay)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the present training."""
+        return self.training_steps or int(self.trainer.estimated_stepping_batches)
+
+    def progress(self, step: int) -> float:
+        """Share of a schedule that is done when so many steps of the present training are."""
+        return step / self.planned_steps
 
     def reset_parameters(self) -> None:
         """Draw a fresh initialisation of the network from torch's global generator."""

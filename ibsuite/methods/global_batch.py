@@ -45,7 +45,7 @@ class GlobalBatch:
         """All samples in order, (own, ...) -> (count, ...); gradients of all ranks reach their owners."""
         if not self.shared:
             return share
-        whole: Tensor = _Samples.apply(share, self)  # type: ignore[no-untyped-call]
+        whole: Tensor = _Samples.apply(share, self)
         return whole
 
     def reduce(self, gradients: Sequence[Tensor]) -> list[Tensor]:
