@@ -18,14 +18,14 @@ class ArchitectureAwareCritic(nn.Module):
     """f(x, t) = D(F(x), t) - c |t - F(x)|^2 / 2 s^2: what the layers make of x is compared with t.
 
     D, the inner critic, sees F(x) and t on the scale of t. That closeness counts, and how much, is known
-    besides: with c = 1 the second term is, up to a constant, the log density of t given x, and what is left to
-    D is a function of t alone. c is learnt from there. Without that term the critic is that of the paper, and
-    has to find the difference of two inputs that are nearly equal where there is little noise.
+    besides: with c = 1 the second term is, up to a constant, the log density of t given x, and what is left
+    to D is a function of t alone. c is learnt from there. Without that term the critic is that of the paper,
+    and has to find the difference of two inputs that are nearly equal where there is little noise.
 
-    F is a frozen copy, taken when the critic is made and kept in evaluation mode. Were it shared with a network
-    in training, every step would move scores that nobody has trained since, and a gradient of the estimate
-    would reach the layers by a second way, through the critic: at the best critic it says nothing, and before
-    that it rewards layers which deceive the critic.
+    F is a frozen copy, taken when the critic is made and kept in evaluation mode. Were it shared with a
+    network in training, every step would move scores that nobody has trained since, and a gradient of the
+    estimate would reach the layers by a second way, through the critic: at the best critic it says nothing,
+    and before that it rewards layers which deceive the critic.
 
     Args:
         layers: F, (n, ...) -> (n, ...); outputs are flattened.
@@ -155,5 +155,5 @@ def architecture_aware(
 def _check_noise(noise_std: float) -> None:
     if not noise_std > 0:
         raise ValueError(
-            f"noise must be positive, got {noise_std}: I(X; L) of a deterministic layer without it is infinite"
+            f"noise must be positive, got {noise_std}: I(X; L) of a deterministic layer is infinite"
         )
