@@ -95,13 +95,15 @@ class BottleneckReading(NamedTuple):
     """What a stochastic representation says of each of some labelled inputs, (n,), float64."""
 
     rate_bits: Tensor
-    """KL(p(z|x) || r(z)), bits; its mean is an upper bound on I(Z;X)."""
+    """KL(p(z|x) || r(z)), or what else has a mean that is an upper bound on I(Z;X), bits."""
     distortion_bits: Tensor
     """E[-log2 q(y|z)], bits; H(Y) less its mean is a lower bound on I(Z;Y)."""
     wrong_one_draw: Tensor
     """Share of the draws of z by which the prediction is wrong."""
     wrong: Tensor
     """1 where the mean prediction over the draws is wrong, else 0."""
+    residual_bits: Tensor | None = None
+    """KL(p(z|x) || b(z|y)), bits; its mean is an upper bound on I(X;Z|Y). None where nothing stands for b."""
 
 
 class LayerReading(NamedTuple):
@@ -286,6 +288,14 @@ class TrainedLayerByLayer(Protocol):
 
     def merge(self) -> None:
         """Make the read-out part of the last layer; predictions stay. Nothing happens a second time."""
+
+
+@runtime_checkable
+class PartlySent(Protocol):
+    """A module some parts of which no prediction needs: they are trained and saved, and never sent."""
+
+    training_only: tuple[str, ...]
+    """Names of those parts, modules or tensors, within the module."""
 
 
 @runtime_checkable

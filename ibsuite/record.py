@@ -172,11 +172,12 @@ class Bottleneck:
     """A stochastic representation in the information plane (``bottleneck.json``), as it was described.
 
     Each split has rate_bits, distortion_bits, mi_zx_upper_bits and mi_zy_lower_bits, bits a label, and
-    error_one_draw_percent and error_percent, of one draw and of the mean prediction over the draws.
+    error_one_draw_percent and error_percent, of one draw and of the mean prediction over the draws; with a
+    backward encoder also mi_zx_given_y_upper_bits.
     """
 
     beta: float
-    """Weight of the rate against the distortion."""
+    """Weight of the rate against the distortion; of a limited rate the multiplier that was reached."""
     train: dict[str, float]
     """Over the labels that were trained on."""
     validation: dict[str, float] | None

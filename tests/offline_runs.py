@@ -14,13 +14,24 @@ from ibsuite.callbacks import (
     VariationalCode,
 )
 from ibsuite.callbacks.offline import OfflineCode
-from ibsuite.methods import CrossEntropy, DeepVIB, EntropyPenalised, Subspace, Variational, VIBNet
+from ibsuite.methods import (
+    CEB,
+    ConstrainedVIB,
+    CrossEntropy,
+    DeepVIB,
+    EntropyPenalised,
+    NonlinearIB,
+    Subspace,
+    Variational,
+    VIBNet,
+)
 from ibsuite.nn import MLP, Bottleneck, LearnedGaussian
 
 FEW: dict[str, Any] = {"epochs": 1, "min_steps": 30, "max_steps": 30}
 RATES: dict[str, Any] = {"sparsities": [0.0, 0.6], "steps": [0.5], "levels": [4], "temperatures": [0.7, 1.0]}
 PRUNED = ("pruned", "pruned_finetuned")
-KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", "deep_vib", *PRUNED, "variational")
+BOTTLENECKS = ("deep_vib", "ceb", "constrained_vib")
+KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", *BOTTLENECKS, *PRUNED, "variational")
 MESSAGES = KINDS[:-1]
 """Those that write ``weights.bin``."""
 
@@ -30,7 +41,7 @@ def code_of(kind: str, **settings: Any) -> OfflineCode:
     given = {**FEW, **settings}
     if kind == "floats":
         return TwoPartCode(**{"temperatures": [0.7, 1.0], **given})
-    if kind == "deep_vib":
+    if kind in BOTTLENECKS:
         return TwoPartCode(**{"averaging": 0.8, **given})
     if kind == "quantised":
         return TwoPartCode(**{"formats": ["quantised"], **given})
@@ -54,9 +65,11 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
 
     if kind == "quantised":
         return EntropyPenalised(network, adam, **settings)
-    if kind == "deep_vib":
-        encoder = {"dimension": 4, "encoder": lambda shape, size: MLP(shape, size, hidden=(8,))}
-        return DeepVIB(Bottleneck((1, 8, 8), 10, **encoder), adam, **settings)
+    if kind in (*BOTTLENECKS, "nonlinear_ib"):
+        given = {"dimension": 4, "encoder": lambda shape, size: MLP(shape, size, hidden=(8,))}
+        given |= {"ceb": {"components": 10}, "nonlinear_ib": {"covariance": "shared"}}.get(kind, {})
+        methods = {"ceb": CEB, "constrained_vib": ConstrainedVIB, "nonlinear_ib": NonlinearIB}
+        return methods.get(kind, DeepVIB)(Bottleneck((1, 8, 8), 10, **given), adam, **settings)
     if kind == "subspace":
         return Subspace(network, dimension=40, optimizer=adam, **settings)
     if kind == "variational":

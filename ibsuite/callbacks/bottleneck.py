@@ -1,5 +1,6 @@
 """Rate, distortion and errors of a stochastic representation along a training and at its end."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,25 +36,29 @@ def bottleneck_figures(
 
     Returns:
         rate_bits, distortion_bits, mi_zx_upper_bits (the rate), mi_zy_lower_bits, error_one_draw_percent (of
-        predictions by one draw of z, on average over the draws), error_percent (of their mean); nothing
-        where the method has no stochastic representation.
+        predictions by one draw of z, on average over the draws), error_percent (of their mean), and
+        mi_zx_given_y_upper_bits where the method bounds I(X;Z|Y); nothing where it has no stochastic
+        representation.
     """
     if not isinstance(module, StochasticRepresentation):
         return {}
     device, labels = module.device, data.labels
     rows = torch.arange(data.num_labels) if rows is None else rows
-    readings = torch.zeros(len(rows), 4, dtype=torch.float64, device=device)
-    starts = range(0, len(rows), PRICING_BATCH)[trainer.global_rank :: trainer.world_size]
+    readings = torch.zeros(len(rows), 5, dtype=torch.float64, device=device)
+    # Parts of equal size, the same for any number of ranks: inputs may be compared with those beside them.
+    parts = torch.arange(len(rows)).tensor_split(-(-len(rows) // PRICING_BATCH))
     with torch.inference_mode(), full_float32(device), evaluating(module):
-        for start in starts:
-            some = rows[start : start + PRICING_BATCH]
+        for part in parts[trainer.global_rank :: trainer.world_size]:
+            some = rows[part]
             reading = module.read_bottleneck(data.inputs(some, device), labels[some].to(device))
-            readings[start : start + len(some)] = torch.stack(reading, 1)
+            unknown = torch.full_like(reading.rate_bits, math.nan)
+            residual = unknown if reading.residual_bits is None else reading.residual_bits
+            readings[part] = torch.stack([*reading[:4], residual], 1)
     if trainer.world_size > 1:
         readings = trainer.strategy.reduce(readings, reduce_op="sum")
-    rate, distortion, wrong_one_draw, wrong = readings.cpu().mean(0).tolist()
+    rate, distortion, wrong_one_draw, wrong, mi_zx_given_y = readings.cpu().mean(0).tolist()
     entropy = empirical_entropy_bits(labels[rows], data.num_classes) / len(rows)
-    return {
+    found = {
         "rate_bits": rate,
         "distortion_bits": distortion,
         "mi_zx_upper_bits": rate,
@@ -61,6 +66,7 @@ def bottleneck_figures(
         "error_one_draw_percent": 100 * wrong_one_draw,
         "error_percent": 100 * wrong,
     }
+    return found if math.isnan(mi_zx_given_y) else found | {"mi_zx_given_y_upper_bits": mi_zx_given_y}
 
 
 def bottleneck_splits(

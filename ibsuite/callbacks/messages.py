@@ -11,7 +11,7 @@ from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.offline import OfflineCode, accuracy
 from ibsuite.codes import codelength_bits, label_log2_probs
 from ibsuite.coding import WeightStream, encode_weights
-from ibsuite.interface import Message, Quantised, QuantisedMethod, Refusal
+from ibsuite.interface import Message, PartlySent, Quantised, QuantisedMethod, Refusal
 
 
 class Sent(dict[str, Tensor]):
@@ -26,10 +26,23 @@ class Sent(dict[str, Tensor]):
 
 def sent_tensors(module: nn.Module) -> Sent:
     """All that predictions depend on and training has changed."""
+    kept = _training_only(module)
     state = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-    sent = Sent({name: value.detach().cpu().clone() for name, value in state.items()})
+    sent = Sent(
+        {name: value.detach().cpu().clone() for name, value in state.items() if not _within(name, kept)}
+    )
     sent.buffers = frozenset(sent) & {name for name, _ in module.named_buffers()}
     return sent
+
+
+def _training_only(module: nn.Module) -> list[str]:
+    """Names of parts that no prediction needs."""
+    parts = (each for each in module.named_modules() if isinstance(each[1], PartlySent))
+    return [f"{name}.{part}".lstrip(".") for name, each in parts for part in each.training_only]
+
+
+def _within(name: str, parts: Collection[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:

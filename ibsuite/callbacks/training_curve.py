@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
+from ibsuite.interface import StochasticRepresentation
 from ibsuite.units import nats_to_bits
 
 
@@ -17,6 +18,7 @@ class TrainingCurve(L.Callback):
     |---|---|
     | train/loss_bits | training loss of rank 0's share of the batch, smoothing included, bits a label |
     | train/learning_rate | of the first parameter group |
+    | train/beta | weight of the rate, which may be a multiplier that moves; of a stochastic representation |
     """
 
     def on_train_batch_end(
@@ -29,5 +31,7 @@ class TrainingCurve(L.Callback):
                 "train/loss_bits": nats_to_bits(float(outputs["loss"])),
                 "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
             }
+            if isinstance(pl_module, StochasticRepresentation):
+                row["train/beta"] = pl_module.beta
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=trainer.global_step)

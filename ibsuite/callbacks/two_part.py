@@ -54,6 +54,7 @@ class TwoPartCode(OfflineCode):
     | bottleneck/distortion_bits | -log2 q(y given z), bits a label |
     | bottleneck/mi_zx_upper_bits, bottleneck/mi_zy_lower_bits | bounds on I(Z;X) and I(Z;Y) |
     | bottleneck/error_one_draw_percent, bottleneck/error_percent | by one draw, and by the mean over draws |
+    | bottleneck/mi_zx_given_y_upper_bits | bound on I(X;Z given Y), of a method that has one (CEB) |
     | bottleneck/validation_..., bottleneck/test_... | of held-out labels; at the end, of the test split |
     """
 

@@ -48,6 +48,7 @@ from ibsuite.information.kernels import (
     gaussian_information_nats,
     kernel_bounds,
     kernel_information_nats,
+    kernel_rates_nats,
 )
 from ibsuite.information.plug_in import binned, ksg
 from ibsuite.information.samples import normal_scores
@@ -93,6 +94,7 @@ __all__ = [
     "gaussian_mi_bits",
     "kernel_bounds",
     "kernel_information_nats",
+    "kernel_rates_nats",
     "ksg",
     "layer_outputs",
     "linear_gaussian_mi_bits",

@@ -56,6 +56,16 @@ def kernel_information_nats(
 ) -> Tensor:
     """-mean_i log mean_j exp(-c |f_i - f_j|^2 / s^2), nats, float64, differentiable in centres and noise.
 
+    Arguments and source: ``kernel_rates_nats``, of which it is the mean.
+    """
+    return kernel_rates_nats(centres, noise_std, c, leave_one_out, chunk).mean()
+
+
+def kernel_rates_nats(
+    centres: Tensor, noise_std: float | Tensor, c: float = 0.5, leave_one_out: bool = False, chunk: int = 1024
+) -> Tensor:
+    """-log mean_j exp(-c |f_i - f_j|^2 / s^2) of each input, nats, float64, differentiable, (n,).
+
     Args:
         centres: f(x) of independent inputs, (n, d).
         noise_std: standard deviation s of the noise, one number or (d,), positive.
@@ -71,15 +81,15 @@ def kernel_information_nats(
     noise = torch.as_tensor(noise_std, dtype=torch.float64, device=centres.device)
     _check(centres, noise)
     scaled, n = centres.double() / noise, len(centres)  # float32 would lose small distances
-    total = scaled.new_zeros(())
+    rates = []
     for start in range(0, n, chunk):
         rows = scaled[start : start + chunk]
         exponents = -c * _squared_distances(rows, scaled)
         if leave_one_out:
             own = torch.arange(start, start + len(rows), device=centres.device)
             exponents = exponents.scatter(1, own[:, None], -math.inf)
-        total = total - exponents.logsumexp(1).sum()
-    return total / n + math.log(n - leave_one_out)
+        rates.append(math.log(n - leave_one_out) - exponents.logsumexp(1))
+    return torch.cat(rates)
 
 
 def gaussian_information_nats(centres: Tensor, noise_std: float | Tensor) -> Tensor:

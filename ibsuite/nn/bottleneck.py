@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ LINEAR = -15.0
 """Below it softplus(x) is e^x to float32."""
 NOISE = 3001
 """Key of the draws in evaluation."""
+Covariance = Literal["diagonal", "full", "shared", "identity"]
 
 
 class Encoding(NamedTuple):
@@ -42,6 +43,13 @@ class Encoding(NamedTuple):
         """KL(p(z|x) || N(0, I)) = 1/2 (|mean|^2 + |S|^2 - K) - sum log S_jj for each input, (n,)."""
         squares = self.mean.square().sum(1) + self.scale.flatten(1).square().sum(1)
         return 0.5 * (squares - self.mean.shape[1]) - self.log_diagonal.sum(1)
+
+    def kl_to_normal_nats(self, means: Tensor, log_stds: Tensor) -> Tensor:
+        """KL(p(z|x) || N(m, diag s^2)) for each input, with m and log s of its own, (n, K) -> (n,)."""
+        factors = (-log_stds).exp()
+        scale = self.scale * (factors if self.scale.ndim == self.mean.ndim else factors[..., None])
+        log_diagonal = self.log_diagonal - log_stds
+        return Encoding((self.mean - means) * factors, scale, log_diagonal).kl_to_standard_normal_nats()
 
 
 class GaussianMixture(nn.Module):
@@ -90,13 +98,15 @@ class Bottleneck(nn.Module):
         num_classes: Number of classes.
         dimension: K, size of the representation z.
         encoder: A network class with its settings, without input shape and number of outputs: it gives 2K
-            numbers, or K + K (K + 1) / 2 where the covariance is full.
-        covariance: ``diagonal``, or ``full`` for a small K.
-        components: Gaussians in a learnt marginal r(z); 0: r(z) = N(0, I). Two-part codes count them,
-            although no prediction needs them.
+            numbers, K + K (K + 1) / 2 where the covariance is full, or K where it does not depend on x.
+        covariance: ``diagonal``, or ``full`` for a small K; both depend on x. ``shared``: standard
+            deviations that are learnt and the same for every x, 1 at the beginning; ``identity``: all 1.
+        components: Gaussians in a learnt marginal r(z); 0: r(z) = N(0, I). No prediction needs them, and
+            no code sends them.
         draws: Vectors of noise in evaluation.
     """
 
+    training_only = ("marginal",)
     noise: Tensor
 
     def __init__(
@@ -105,7 +115,7 @@ class Bottleneck(nn.Module):
         num_classes: int,
         dimension: int = 256,
         encoder: Callable[[tuple[int, ...], int], nn.Module] = MLP,
-        covariance: Literal["diagonal", "full"] = "diagonal",
+        covariance: Covariance = "diagonal",
         components: int = 0,
         draws: int = 12,
     ) -> None:
@@ -115,9 +125,14 @@ class Bottleneck(nn.Module):
                 "model.network.dimension and model.network.draws must be 1 or more and "
                 f"model.network.components 0 or more; got {dimension}, {draws} and {components}"
             )
+        if covariance not in get_args(Covariance):
+            known = ", ".join(get_args(Covariance))
+            raise Refusal(f"model.network.covariance must be one of {known}; got {covariance!r}")
         self.dimension, self.covariance = dimension, covariance
         below = dimension * (dimension - 1) // 2 if covariance == "full" else 0
-        self.encoder = encoder(tuple(input_shape), 2 * dimension + below)
+        outputs = dimension if covariance in ("shared", "identity") else 2 * dimension + below
+        self.encoder = encoder(tuple(input_shape), outputs)
+        self.log_std = nn.Parameter(torch.empty(dimension)) if covariance == "shared" else None
         self.decoder = nn.Linear(dimension, num_classes)
         self.marginal = GaussianMixture(components, dimension) if components else None
         # Float64 from the CPU, and one key for each draw: the first draws are the same however many follow.
@@ -133,9 +148,15 @@ class Bottleneck(nn.Module):
         for part in filter(None, (self.encoder, self.decoder, self.marginal)):
             own = getattr(part, "reset_parameters", None)
             draw_layers(part) if own is None or part is self.decoder else own()
+        if self.log_std is not None:
+            nn.init.zeros_(self.log_std)
 
     def encode(self, x: Tensor) -> Encoding:
         """p(z|x) of a batch, (n, *input_shape)."""
+        if self.covariance in ("shared", "identity"):
+            mean = self.encoder(x)
+            log_std = torch.zeros_like(mean[0]) if self.log_std is None else self.log_std
+            return Encoding(mean, log_std.exp().expand_as(mean), log_std.expand_as(mean))
         k = self.dimension
         mean, rho, below = self.encoder(x).tensor_split((k, 2 * k), 1)
         rho = rho - SHIFT

@@ -10,10 +10,11 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from offline_runs import KINDS, MESSAGES, code_of, document, method_of, outcome
+from offline_runs import BOTTLENECKS, KINDS, MESSAGES, code_of, document, method_of, outcome
 from torch import Tensor
 
 from ibsuite.callbacks import NotFinite, offline
+from ibsuite.callbacks.messages import sent_tensors
 from ibsuite.callbacks.pricing import price
 from ibsuite.codes import codelength_bits, uniform_bits
 from ibsuite.coding import decode_weights, stream_length
@@ -51,7 +52,8 @@ def charged_temperature(run: Path) -> float:
 
 def rebuilt(run: Path, method: Any) -> Any:
     """A network of the receiver's own, its tensors read from ``weights.bin`` alone; 1e9 elsewhere."""
-    names = {name: value for name, value in method.state_dict().items() if value.is_floating_point()}
+    sent = sent_tensors(method)  # not what only a training needs
+    names = {name: value for name, value in method.state_dict().items() if name in sent}
     if hasattr(method, "quantised"):  # what trained the weights is not sent
         names = {name: value for name, value in names.items() if name.startswith("network.")}
     shapes = {name: value.shape for name, value in names.items()}
@@ -90,7 +92,7 @@ def test_g2_g6_everything_is_charged_once(fit: Callable[..., Any], tmp_path: Pat
     assert -stored["log2_probs"].astype(float).sum(1).mean() == pytest.approx(charges["labels"], rel=1e-5)
     # two temperatures; formats, or sparsities times quantisers
     alternatives = {"floats": 3 * 2, "compressed": 4 * 2, "finetuned": 4 * 2, "subspace": 2 * 2}
-    alternatives |= {"pruned": 4 * 2, "pruned_finetuned": 4 * 2, "deep_vib": 3}
+    alternatives |= {"pruned": 4 * 2, "pruned_finetuned": 4 * 2, **dict.fromkeys(BOTTLENECKS, 3)}
     assert charges["choices"] == pytest.approx(math.log2(5) + math.log2(alternatives.get(kind, 1)))
     model = math.fsum(bits for name, bits in charges.items() if name not in ("labels", "choices"))
     if kind in MESSAGES:
