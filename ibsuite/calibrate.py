@@ -4,7 +4,6 @@ Only what a call needs is imported, so that ``--help`` answers at once.
 """
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -63,20 +62,11 @@ def _calibrate(options: argparse.Namespace) -> list[dict[str, Any]]:
                         seconds = round(time.monotonic() - began, 2)
                         for reading, found in readings.items():
                             where = {"dimensions": dimensions, "transform": transform, "seed": seed}
-                            row = {**where, "estimator": reading, "mi_bits": task.mi_bits, **_fields(found)}
+                            row = {**where, "estimator": reading, "mi_bits": task.mi_bits, **found.as_dict()}
                             row["seconds"] = seconds
                             rows.append(row)
                             print(_line(row), flush=True)
     return rows
-
-
-def _fields(found: Any) -> dict[str, Any]:
-    """An estimate as numbers that JSON knows: what is not finite is null."""
-    names = ("train_bits", "heldout_bits", "standard_error_bits", "ceiling_bits")
-    known = {name: getattr(found, name) for name in names}
-    known = {name: each if each is not None and math.isfinite(each) else None for name, each in known.items()}
-    judged = {"certified": found.certified, "diverged": found.diverged}
-    return {"kind": found.kind.value, **known, **judged}
 
 
 HEADER = f"  {'bits':<18}{'kind':<9}{'train':>9}{'held out':>10}{'+-':>8}{'error':>8}{'seconds':>9}"

@@ -48,8 +48,8 @@ from ibsuite.information.kernels import (
     gaussian_information_nats,
     kernel_bounds,
     kernel_information_nats,
-    kernel_rates_nats,
 )
+from ibsuite.information.noise_curve import Between, between, critic_estimates
 from ibsuite.information.plug_in import binned, ksg
 from ibsuite.information.samples import normal_scores
 from ibsuite.information.sparsity import GatedQuadratic, LocalMinimum, find_local_minimum
@@ -60,6 +60,7 @@ __all__ = [
     "SMILE",
     "ArchitectureAwareCritic",
     "Autoregressive",
+    "Between",
     "BottleneckPoint",
     "Bound",
     "BoundValue",
@@ -82,9 +83,11 @@ __all__ = [
     "apply",
     "architecture_aware",
     "best_marginal_variance",
+    "between",
     "binned",
     "correlation_mi_bits",
     "correlation_of",
+    "critic_estimates",
     "difference_of_entropies",
     "find_local_minimum",
     "gate_information_upper_bits",
@@ -94,7 +97,6 @@ __all__ = [
     "gaussian_mi_bits",
     "kernel_bounds",
     "kernel_information_nats",
-    "kernel_rates_nats",
     "ksg",
     "layer_outputs",
     "linear_gaussian_mi_bits",

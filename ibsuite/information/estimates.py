@@ -2,7 +2,7 @@
 
 import enum
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ibsuite.units import nats_to_bits
 
@@ -47,6 +47,15 @@ class Estimate(NamedTuple):
         Source: McAllester & Stratos 2020 (formal limitations on the measurement of mutual information).
         """
         return self.diverged is None and self.heldout_bits <= self.ceiling_bits
+
+    def as_dict(self) -> dict[str, Any]:
+        """The estimate in numbers that JSON knows, bits: what is not finite is null."""
+        names = ("train_bits", "heldout_bits", "standard_error_bits", "ceiling_bits")
+        found = {name: getattr(self, name) for name in names}
+        known = {
+            name: bits if bits is not None and math.isfinite(bits) else None for name, bits in found.items()
+        }
+        return {"kind": self.kind.value, **known, "certified": self.certified, "diverged": self.diverged}
 
     def field(self, name: str) -> str:
         """Name under which the held-out value may be stored or logged.
