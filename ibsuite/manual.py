@@ -58,6 +58,9 @@ CODES = {
 """The codes beside the default one, by their files."""
 METHODS = {
     "deep_vib": "DeepVIB",
+    "constrained_vib": "ConstrainedVIB",
+    "ceb": "CEB",
+    "nonlinear_ib": "NonlinearIB",
     "entropy_penalised": "EntropyPenalised",
     "subspace": "Subspace",
     "variational": "Variational",

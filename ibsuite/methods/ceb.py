@@ -27,8 +27,9 @@ class CEB(RepresentationMethod):
       reading ``mi_zx_given_y_upper_bits``;
     - H(Y) - E[-log c(y|z)] <= I(Y;Z), as in Deep VIB;
     - E KL(e(z|x) || m(z)) >= I(X;Z) with m the mean of b(z|y) over all classes, each counted alike: the
-      reading ``rate_bits``, by which representations of all methods are compared. It is not charged. Its
-      mean over the fixed draws of z is an estimate of the bound.
+      reading ``rate_bits``, by which representations of all methods are compared. It is not charged. It is
+      the residual information and E log b(z|y) / m(z), a mean over the fixed draws of z of a number that is
+      at most the logarithm of the number of classes.
 
     gamma = 0 would leave b untrained. gamma = 1 aims at I(X;Z) = I(X;Y) = I(Y;Z), the minimum necessary
     information; a smaller gamma keeps more. With ``network.covariance=identity`` the Gaussians of b have unit
@@ -72,6 +73,17 @@ class CEB(RepresentationMethod):
         b = self.network.marginal
         assert b is not None
         return encoding.kl_to_normal_nats(b.means[y], b.log_stds[y])
+
+    def rates_nats(self, encoding: Encoding, y: Tensor) -> Tensor:
+        """KL(e(z|x) || m(z)) of each input, nats, (n,)."""
+        b = self.network.marginal
+        assert b is not None
+        told = []
+        for noise in self.network.noise:  # one at a time, as in ``Bottleneck.rate_nats``
+            z = encoding.sample(noise)
+            own = b.log_densities(z).gather(-1, y[:, None])[:, 0]
+            told.append(own - b.log_density(z))
+        return self.residual_nats(encoding, y) + torch.stack(told).mean(0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Distortion and residual information; the mean over ranks is the global mean."""

@@ -74,7 +74,7 @@ class NonlinearIB(RepresentationMethod):
         information = kernel_information_nats(everyone.samples(encoding.mean), encoding.scale[0])
         return loss + self.beta * (information**2 if self.penalty == "square" else information)
 
-    def rates_nats(self, encoding: Encoding) -> Tensor:
+    def rates_nats(self, encoding: Encoding, y: Tensor) -> Tensor:
         """-log mean_{j != i} exp(-|f_i - f_j|^2 / 2 s^2) of each input, nats, (n,)."""
         if len(encoding.mean) < 2:
             raise Refusal("NonlinearIB compares inputs: hold out no labels, or two and more")

@@ -86,7 +86,7 @@ class RepresentationMethod(CrossEntropy):
         logits: Tensor = self.network.decoder(z)
         return logits
 
-    def rates_nats(self, encoding: Encoding) -> Tensor:
+    def rates_nats(self, encoding: Encoding, y: Tensor) -> Tensor:
         """Of each input a number whose mean is an upper bound on I(Z;X): KL(p(z|x) || r(z)), nats, (n,)."""
         return self.network.rate_nats(encoding, self.network.noise[:, None])
 
@@ -97,7 +97,7 @@ class RepresentationMethod(CrossEntropy):
         draws = self.network.draw_logits(encoding).double()
         nats = -draws.log_softmax(-1)[:, torch.arange(len(y), device=y.device), y]
         return BottleneckReading(
-            rate_bits=nats_to_bits(self.rates_nats(encoding).double()),
+            rate_bits=nats_to_bits(self.rates_nats(encoding, y).double()),
             distortion_bits=nats_to_bits(nats.mean(0)),
             wrong_one_draw=(draws.argmax(-1) != y).double().mean(0),
             wrong=(mean_prediction(draws).argmax(-1) != y).double(),

@@ -75,9 +75,12 @@ class GaussianMixture(nn.Module):
 
     def log_density(self, z: Tensor) -> Tensor:
         """Log r(z), nats, (..., K) -> (...)."""
+        return torch.logsumexp(self.log_densities(z) + self.log_weights.log_softmax(0), -1)
+
+    def log_densities(self, z: Tensor) -> Tensor:
+        """Log density of each Gaussian, without its weight, nats, (..., K) -> (..., components)."""
         deviations = (z[..., None, :] - self.means) * (-self.log_stds).exp()
-        parts = -0.5 * (deviations.square() + LOG_2PI).sum(-1) - self.log_stds.sum(-1)
-        return torch.logsumexp(parts + self.log_weights.log_softmax(0), -1)
+        return -0.5 * (deviations.square() + LOG_2PI).sum(-1) - self.log_stds.sum(-1)
 
 
 class Bottleneck(nn.Module):
