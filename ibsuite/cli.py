@@ -247,6 +247,28 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"
 
 
+def finished_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
+    """Method, data and code of a finished run as it ended, in evaluation mode, on this machine's device.
+
+    Raises:
+        Refusal: there is no final checkpoint, or it does not fit the method: a network that has lost units.
+    """
+    path = run / record.FINAL
+    if not path.is_file():
+        raise Refusal(f"{run} has no {record.FINAL}: an unfinished run; finish it with --ckpt_path=last")
+    one = ["--logger=null", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
+    cli = SuiteCLI([f"--config={run / record.CONFIG}", *one, "--trainer.enable_progress_bar=false"])
+    method, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        method.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError:
+        raise Refusal(f"{path} does not fit the network of its config: units were removed from it") from None
+    method.on_load_checkpoint(checkpoint)
+    data.setup("fit")
+    return method.to(device).eval(), data, cli.code
+
+
 def flat_settings(config: Namespace) -> dict[str, Any]:
     """The settings under the names that the command line has for them, for W&B's table of runs."""
     flat = config.clone().as_flat().__dict__

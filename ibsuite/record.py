@@ -24,6 +24,9 @@ CODELENGTH = "codelength.json"
 COMPRESSION = "compression.json"
 BOTTLENECK = "bottleneck.json"
 REPRESENTATION = "representation.npz"
+ROBUSTNESS = "robustness.json"
+INFORMATION = "information.csv"
+EMBEDDING = "embedding.npz"
 NETWORK = "network"
 LABELS = "labels.npz"
 CURVE = "curve.csv"
@@ -233,6 +236,21 @@ def write_bottleneck(run: Path, bottleneck: Bottleneck) -> None:
 def read_bottleneck(run: Path) -> dict[str, Any]:
     """Read ``bottleneck.json`` of a run with a stochastic representation; else FileNotFoundError."""
     return _read(run / BOTTLENECK)
+
+
+def write_robustness(run: Path, document: Mapping[str, Any]) -> None:
+    """Write ``robustness.json`` into the run folder: errors under attack.
+
+    split, inputs, beta (null where there is none), steps of the attack, ``attacks`` by their names
+    (fgsm_linf, pgd_linf, fgsm_l2, pgd_l2), each with lists epsilon and error_percent, and where it was made
+    ``carlini_wagner_l2``: inputs, success_percent and the mean lengths of the changes that succeeded.
+    """
+    write_json(run / ROBUSTNESS, {"schema": SCHEMA, **document})
+
+
+def read_robustness(run: Path) -> dict[str, Any]:
+    """Read ``robustness.json`` of a run that was attacked; else FileNotFoundError."""
+    return _read(run / ROBUSTNESS)
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
