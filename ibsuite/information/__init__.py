@@ -48,6 +48,7 @@ from ibsuite.information.kernels import (
     gaussian_information_nats,
     kernel_bounds,
     kernel_information_nats,
+    kernel_rates_nats,
 )
 from ibsuite.information.noise_curve import Between, between, critic_estimates
 from ibsuite.information.plug_in import binned, ksg
@@ -97,6 +98,7 @@ __all__ = [
     "gaussian_mi_bits",
     "kernel_bounds",
     "kernel_information_nats",
+    "kernel_rates_nats",
     "ksg",
     "layer_outputs",
     "linear_gaussian_mi_bits",
