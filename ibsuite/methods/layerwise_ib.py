@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from ibsuite.information import (
+    DonskerVaradhan,
     LabelCritic,
-    Mine,
     SeparableCritic,
     gaussian_information_nats,
     kernel_information_nats,
@@ -30,7 +30,7 @@ DIVERGED = 1e4
 
 
 class LayerCritics(nn.Module):
-    """The critics of one layer: D_y of the labels and D_x of the inputs, each with its running mean.
+    """The critics of one layer: D_y of the labels and D_x of the inputs.
 
     Args:
         d_y: scores L with classes.
@@ -40,16 +40,12 @@ class LayerCritics(nn.Module):
     def __init__(self, d_y: LabelCritic, d_x: nn.Module) -> None:
         super().__init__()
         self.d_y, self.d_x = d_y, d_x
-        self.bound_y, self.bound_x = Mine(), Mine()
 
-    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw a fresh initialisation from torch's global generator; the running means are forgotten."""
-        for module in (*self.d_y.modules(), *self.d_x.modules()):
-            if callable(reset := getattr(module, "reset_parameters", None)):
+        """Draw a fresh initialisation from torch's global generator."""
+        for module in self.modules():
+            if module is not self and callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-        for bound in (self.bound_y, self.bound_x):
-            bound.log_denominator.fill_(math.nan)
 
 
 class LayerwiseIB(CrossEntropy):
@@ -61,8 +57,13 @@ class LayerwiseIB(CrossEntropy):
     layer once. When the last layer is done one linear map is trained on it by cross entropy, and is merged
     into it: the network keeps its form, and as the map is invertible I(Y; L) stays as it was.
 
-    I(Y; L_i) is a Donsker-Varadhan value with a critic D_y of the classes. Its product of the marginals is
-    that of the batch: every L with every label. I(X; L_i + noise) is one of
+    I(Y; L_i) is a Donsker-Varadhan value with a critic D_y(L, y), a network of L with an output for each
+    class. The product of the marginals is that of the batch, every L with every label. A ``normalised`` D_y
+    is log q(y|L) / p(y), with q its softmax and p the batch's frequencies. That is where the best critic lies;
+    the mean over the product is then 1, and the value E log q(y|L) / p(y) is a lower bound on other labels. A
+    ``free`` D_y, the paper's, has to learn it. D_y of the last layer is linear, for so is the read-out.
+
+    I(X; L_i + noise) is one of
 
     - ``critic``: the architecture-aware critic D_x(F_i(x), L_i + noise) on all pairs of different inputs of a
       batch. The copy of F_i inside it is the layer as it is now, and D_x does not train it. When the layer
@@ -93,7 +94,8 @@ class LayerwiseIB(CrossEntropy):
         noise_in_both: whether I(Y; L_i) sees the noise, too.
         input_critic: D_x, which scores every F_i(x) with every L_i + noise: a class with its settings,
             without the sizes.
-        label_hidden: hidden layers of D_y.
+        label_critic: what D_y is, ``normalised`` or ``free``.
+        label_hidden: hidden layers of D_y, but for the last layer.
         critic_steps: steps of the critics for each step of the layer.
         readout_share: share of the steps for the read-out.
         readout_rate: its learning rate, as a multiple of the layers'.
@@ -111,6 +113,7 @@ class LayerwiseIB(CrossEntropy):
         penalty: Penalty = "critic",
         noise_in_both: bool = False,
         input_critic: Callable[[int, int], nn.Module] = SeparableCritic,
+        label_critic: Literal["normalised", "free"] = "normalised",
         label_hidden: Sequence[int] = (128,),
         critic_steps: int = 1,
         readout_share: float = 0.1,
@@ -133,7 +136,8 @@ class LayerwiseIB(CrossEntropy):
         self.critic_optimizer = critic_optimizer
         self.beta, self.noise_std, self.penalty = beta, noise_std, penalty
         self.noise_in_both, self.critic_steps = noise_in_both, critic_steps
-        self.input_critic, self.label_hidden = input_critic, tuple(label_hidden)
+        self.label_critic, self.label_hidden = label_critic, tuple(label_hidden)
+        self.input_critic = input_critic
         self.readout_share, self.readout_rate = readout_share, readout_rate
         self.names, self.parts = zip(*representations(network), strict=True)
         if not isinstance(self.parts[-1][-1], nn.Linear) or self.parts[-1][-1].bias is None:
@@ -154,7 +158,8 @@ class LayerwiseIB(CrossEntropy):
         h = torch.zeros(2, *self.trainer.datamodule.input_shape, device=self.device)  # type: ignore[attr-defined]
         for layer in range(len(self.parts)):
             size = self._outputs(h, layer + 1).shape[1:].numel()
-            d_y = LabelCritic(size, self.parts[-1][-1].out_features, self.label_hidden)
+            hidden = self.label_hidden if layer < len(self.parts) - 1 else ()
+            d_y = LabelCritic(size, self.parts[-1][-1].out_features, hidden)
             critics = LayerCritics(d_y, self.input_critic(size, size))
             self.critics.append(critics.to(self.device))
 
@@ -300,15 +305,19 @@ class LayerwiseIB(CrossEntropy):
 
     def _label_information(self, out: Tensor, y: Tensor, everyone: GlobalBatch, layer: int) -> Tensor:
         """I(Y; L) by D_y, nats: every L of this share with every label of the batch."""
-        critics = self.critics[layer]
-        of_classes = critics.d_y.of_classes(out)
-        counts = everyone.gather(torch.bincount(y, minlength=of_classes.shape[1]).double()).sum(0)
+        counts = torch.bincount(y, minlength=self.parts[-1][-1].out_features).double()
+        counts = everyone.gather(counts).sum(0)
         present = counts > 0
-        # A column for each label would say the same: here a class has one, and the logarithm of its weight.
-        weights = (counts[present] / counts.sum() * present.sum()).log()
+        log_p = (counts / counts.sum()).log()
+        of_classes = self._label_scores(self.critics[layer].d_y.of_classes(out).double(), log_p)
         joint = of_classes.gather(1, y[:, None])[:, 0]
-        found = critics.bound_y(joint, of_classes[:, present].double() + weights, everyone.gather)
-        return found.objective
+        # A column for each label would say the same: here a class has one, and the logarithm of its weight.
+        product = (of_classes + log_p)[:, present] + math.log(int(present.sum()))
+        return DonskerVaradhan()(joint, product, everyone.gather).objective
+
+    def _label_scores(self, of_classes: Tensor, log_p: Tensor) -> Tensor:
+        """Scores of D_y, from its outputs for all classes and log p(y)."""
+        return of_classes if self.label_critic == "free" else of_classes.log_softmax(1) - log_p
 
     def _input_information(self, own: Tensor, noisy: Tensor, everyone: GlobalBatch, layer: int) -> Tensor:
         """I(X; L + noise) by D_x, nats: every F(x) of this share with every noisy output of the batch."""
@@ -316,7 +325,7 @@ class LayerwiseIB(CrossEntropy):
         matrix = critics.d_x(own, everyone.samples(noisy))
         columns = torch.arange(everyone.count, device=matrix.device)
         joint = columns[everyone.positions][:, None] == columns
-        return critics.bound_x(matrix[joint], matrix[~joint], everyone.gather).objective
+        return DonskerVaradhan()(matrix[joint], matrix[~joint], everyone.gather).objective
 
     # What others read, and the end
 
@@ -330,12 +339,14 @@ class LayerwiseIB(CrossEntropy):
         critics, out = self.critics[layer], self._outputs(x, layer + 1).flatten(1)
         draws = torch.randn(out.shape, generator=generator(self.noise_seed, layer, len(x)))
         noisy = out + self.noise_std * draws.to(out)
+        seen = noisy if self.noise_in_both else out
+        log_p = (torch.bincount(y, minlength=self.parts[-1][-1].out_features).double() / len(y)).log()
         with_critic = bool(self.beta) and self.penalty == "critic"
         return LayerReading(
             layer=layer + 1,
             noise_std=self.noise_std,
             outputs=out,
-            label_scores=scores(critics.d_y, noisy if self.noise_in_both else out, y),
+            label_scores=self._label_scores(critics.d_y.of_classes(seen).double(), log_p)[:, y],
             input_scores=scores(critics.d_x, out, noisy) if with_critic else None,
         )
 
