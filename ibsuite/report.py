@@ -29,6 +29,8 @@ def _report(options: argparse.Namespace) -> None:
         compare,
         draw_bottleneck,
         draw_curves,
+        draw_embedding,
+        draw_information,
         draw_runs,
         draw_tradeoff,
         print_runs,
@@ -45,6 +47,8 @@ def _report(options: argparse.Namespace) -> None:
         ("curves", options.curves),
         ("tradeoff", options.tradeoff),
         ("bottleneck", options.bottleneck),
+        ("information", options.information),
+        ("embedding", options.embedding),
     ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
@@ -72,6 +76,10 @@ def _report(options: argparse.Namespace) -> None:
         print(f"figure: {draw_tradeoff(runs, options.tradeoff)}")
     if options.bottleneck is not None:
         print(f"figure: {draw_bottleneck(runs, options.bottleneck)}")
+    if options.information is not None:
+        print(f"figure: {draw_information(runs, options.information)}")
+    if options.embedding is not None:
+        print(f"figure: {draw_embedding(runs, options.embedding, options.layer)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -89,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--curves", type=Path, metavar="PNG", help="draw codelengths along the training, where watched")
     add("--tradeoff", type=Path, metavar="PNG", help="draw errors of compressed networks over their sizes")
     add("--bottleneck", type=Path, metavar="PNG", help="draw errors over beta, and the information plane")
+    add("--information", type=Path, metavar="PNG", help="draw what layers know of inputs and labels")
+    add("--embedding", type=Path, metavar="PNG", help="draw a layer of each run by t-SNE, side by side")
+    add("--layer", type=int, default=1, metavar="N", help="of --embedding; default: %(default)s, the first")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser

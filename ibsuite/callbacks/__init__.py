@@ -2,6 +2,7 @@
 
 from ibsuite.callbacks.checkpoint import SaveStretch
 from ibsuite.callbacks.finite import NotFinite, StopWhenNotFinite
+from ibsuite.callbacks.information_plane import InformationPlane
 from ibsuite.callbacks.network_compression import NetworkCompressionCode
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.callbacks.progress import CodingProgress
@@ -13,6 +14,7 @@ from ibsuite.callbacks.variational import VariationalCode
 
 __all__ = [
     "CodingProgress",
+    "InformationPlane",
     "NetworkCompressionCode",
     "NotFinite",
     "PrequentialCode",

@@ -4,6 +4,7 @@ from ibsuite.figures.bottleneck import PlanePoint, bottleneck_figure
 from ibsuite.figures.calibration import calibration_figure
 from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.compression import compression_figure
+from ibsuite.figures.information_plane import embedding_figure, information_plane_figure
 from ibsuite.figures.noise_curve import noise_curve_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
@@ -21,6 +22,8 @@ __all__ = [
     "calibration_figure",
     "codes_figure",
     "compression_figure",
+    "embedding_figure",
+    "information_plane_figure",
     "noise_curve_figure",
     "offline_figure",
     "prequential_figure",

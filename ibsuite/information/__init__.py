@@ -50,6 +50,7 @@ from ibsuite.information.kernels import (
     kernel_information_nats,
     kernel_rates_nats,
 )
+from ibsuite.information.mixture import MixtureInformation, mixture_information
 from ibsuite.information.noise_curve import Between, between, critic_estimates
 from ibsuite.information.plug_in import binned, ksg
 from ibsuite.information.samples import normal_scores
@@ -79,6 +80,7 @@ __all__ = [
     "LinearGaussian",
     "LocalMinimum",
     "Mine",
+    "MixtureInformation",
     "SeparableCritic",
     "TrainedCritic",
     "apply",
@@ -103,6 +105,7 @@ __all__ = [
     "layer_outputs",
     "linear_gaussian_mi_bits",
     "linear_gaussian_mi_nats",
+    "mixture_information",
     "noisy_outputs",
     "noisy_upper",
     "normal_scores",

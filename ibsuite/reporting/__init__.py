@@ -4,6 +4,7 @@ from ibsuite.reporting.bottleneck import bottleneck_numbers, plane_curves
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
 from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
+from ibsuite.reporting.information import draw_embedding, draw_information
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.runs import Run, find_runs, load_run
 from ibsuite.reporting.show import (
@@ -29,6 +30,8 @@ __all__ = [
     "compressed_tables",
     "draw_bottleneck",
     "draw_curves",
+    "draw_embedding",
+    "draw_information",
     "draw_run",
     "draw_runs",
     "draw_tradeoff",

@@ -11,6 +11,7 @@ from ibsuite.reporting.bottleneck import plane_curves
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
 from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tradeoff_settings
+from ibsuite.reporting.information import draw_information
 from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
 
 
@@ -123,7 +124,8 @@ def draw_run(run: Path) -> list[Path]:
     """Write the figures of the finished run in this folder to its ``figures/``.
 
     The first is named after its code; ``compression.png`` follows where a network was compressed, and
-    ``representation.png`` where a stochastic representation has two dimensions.
+    ``information_plane.png`` where its layers were watched, and ``representation.png`` where a stochastic
+    representation has two dimensions.
     """
     loaded = load_run(run)
     found, folder = loaded.document, run / record.FIGURES
@@ -141,6 +143,8 @@ def draw_run(run: Path) -> list[Path]:
 
         drawn.append(folder / "compression.png")
         compression_figure(loaded.compression, curve).savefig(drawn[-1], dpi=200)
+    if (run / record.INFORMATION).is_file():
+        drawn.append(draw_information([loaded], folder / "information_plane.png"))
     if loaded.bottleneck is not None and (run / record.REPRESENTATION).is_file():
         import numpy as np
 
