@@ -59,9 +59,9 @@ class LayerwiseIB(CrossEntropy):
 
     I(Y; L_i) is a Donsker-Varadhan value with a critic D_y(L, y), a network of L with an output for each
     class. The product of the marginals is that of the batch, every L with every label. A ``normalised`` D_y
-    is log q(y|L) / p(y), with q its softmax and p the batch's frequencies. That is where the best critic lies;
-    the mean over the product is then 1, and the value E log q(y|L) / p(y) is a lower bound on other labels. A
-    ``free`` D_y, the paper's, has to learn it. D_y of the last layer is linear, for so is the read-out.
+    is log q(y|L) / p(y), with q its softmax and p the batch's frequencies. That is where the best critic
+    lies; the mean over the product is then 1, and the value E log q(y|L) / p(y) is a lower bound on other
+    labels. A ``free`` D_y, the paper's, has to learn it. D_y of the last layer is linear, as the read-out is.
 
     I(X; L_i + noise) is one of
 
@@ -152,16 +152,18 @@ class LayerwiseIB(CrossEntropy):
         self.noise_seed = 0
 
     def setup(self, stage: str) -> None:
-        """Build the critics of every layer, as large as its output."""
-        if self.critics or stage != "fit":
-            return
-        h = torch.zeros(2, *self.trainer.datamodule.input_shape, device=self.device)  # type: ignore[attr-defined]
+        """Build the critics, once it is known what the inputs look like."""
+        if stage == "fit" and not self.critics:
+            self.build_critics(self.trainer.datamodule.input_shape)  # type: ignore[attr-defined]
+
+    def build_critics(self, input_shape: tuple[int, ...]) -> None:
+        """Make the critics of every layer, as large as its output."""
         for layer in range(len(self.parts)):
-            size = self._outputs(h, layer + 1).shape[1:].numel()
+            x = torch.zeros(2, *input_shape, device=self.device)
+            size = self._outputs(x, layer + 1).shape[1:].numel()
             hidden = self.label_hidden if layer < len(self.parts) - 1 else ()
             d_y = LabelCritic(size, self.parts[-1][-1].out_features, hidden)
-            critics = LayerCritics(d_y, self.input_critic(size, size))
-            self.critics.append(critics.to(self.device))
+            self.critics.append(LayerCritics(d_y, self.input_critic(size, size)).to(self.device))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         for critics in self.critics:
