@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     """Labels, (n,), int64."""
     weight: float
     """Factor on the *summed* loss of this share: the mean over ranks is then the global mean."""
+    whole: bool = False
+    """Whether every rank has this whole batch, for it is too small to be shared."""
 
 
 class Stretch(NamedTuple):

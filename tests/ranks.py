@@ -57,7 +57,7 @@ def on_ranks(world: int, work: Callable[[int], Any]) -> list[Any]:
 def shares(batch: Batch, world: int) -> list[Batch]:
     """A global batch as its ranks see it."""
     parts = (share(len(batch.x), rank, world) for rank in range(world))
-    return [Batch(batch.x[part], batch.y[part], weight) for part, weight in parts]
+    return [Batch(batch.x[part], batch.y[part], weight, part == slice(None)) for part, weight in parts]
 
 
 def bottleneck(**settings: Any) -> Bottleneck:

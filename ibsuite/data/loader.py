@@ -88,7 +88,7 @@ class Batches(ABC):
                 # Drawn for the global batch by every rank, so that the number of ranks changes nothing.
                 u = torch.rand(len(rows), self.augment.num_draws, generator=draws)
                 x = self.augment(x, u[part].to(x.device, non_blocking=True))
-            yield Batch(self.standardise(x), self.y[own], weight)
+            yield Batch(self.standardise(x), self.y[own], weight, whole=part == slice(None))
 
 
 class StretchLoader(Batches):

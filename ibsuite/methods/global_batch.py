@@ -23,7 +23,7 @@ class GlobalBatch:
 
     def __init__(self, batch: Batch, world: int, rank: int) -> None:
         self.own = len(batch.x)
-        self.shared = world > 1 and round(world / batch.weight) >= 2 * world
+        self.shared = world > 1 and not batch.whole
         self.world, self.rank = (world, rank) if self.shared else (1, 0)
         self.count = round(world / batch.weight) if self.shared else self.own
         self.factor = 1.0 if self.shared else 1.0 / world

@@ -164,6 +164,7 @@ class LayerwiseIB(CrossEntropy):
             hidden = self.label_hidden if layer < len(self.parts) - 1 else ()
             d_y = LabelCritic(size, self.parts[-1][-1].out_features, hidden)
             self.critics.append(LayerCritics(d_y, self.input_critic(size, size)).to(self.device))
+        self.network.train()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         for critics in self.critics:
