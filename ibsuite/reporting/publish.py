@@ -11,6 +11,7 @@ from ibsuite import record
 from ibsuite.reporting.bottleneck import bottleneck_numbers
 from ibsuite.reporting.compressed import compressed_numbers
 from ibsuite.reporting.formats import mean_std
+from ibsuite.reporting.robustness import robustness_numbers
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
 
 HARDWARE = ("cores", "devices", "device", "device_name")
@@ -66,7 +67,7 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         refuse(
             f"{edited[0].name} was made by edited files that no commit holds; commit them and run it again"
         )
-    for name_beside in ("compression", "bottleneck"):
+    for name_beside in ("compression", "bottleneck", "robustness"):
         bare = [run for run in loaded if getattr(run, name_beside) is None]
         if 0 < len(bare) < len(loaded):
             refuse(f"{bare[0].name} has no {name_beside}.json, which others have; run it again")
@@ -206,6 +207,8 @@ def _measured(run: Run) -> dict[str, float]:
         }
     if run.bottleneck is not None:
         tested = {**tested, **bottleneck_numbers(run.bottleneck)}
+    if run.robustness is not None:
+        tested = {**tested, **robustness_numbers(run.robustness)}
     found.update(tested)
     found.update(cost)
     return {key: value for key, value in found.items() if type(value) in (int, float)}

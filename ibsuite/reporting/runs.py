@@ -61,6 +61,15 @@ class Run:
         """
         return self._beside(record.BOTTLENECK, record.read_bottleneck)
 
+    @cached_property
+    def robustness(self) -> dict[str, Any] | None:
+        """``robustness.json``; None where nobody has attacked the network.
+
+        Raises:
+            Refusal: It cannot be read.
+        """
+        return self._beside(record.ROBUSTNESS, record.read_robustness)
+
     def _beside(self, name: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
         try:
             return read(self.path)

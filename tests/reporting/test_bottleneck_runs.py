@@ -8,7 +8,7 @@ import pytest
 
 from ibsuite.figures import PlanePoint
 from ibsuite.interface import Refusal
-from ibsuite.record import BOTTLENECK, Bottleneck, write_bottleneck
+from ibsuite.record import BOTTLENECK, Bottleneck, write_bottleneck, write_robustness
 from ibsuite.report import main
 from ibsuite.reporting import bottleneck_numbers, load_run, plane_curves, publish
 
@@ -99,3 +99,25 @@ def test_a_file_that_cannot_be_read_is_named(make_bottleneck):
     (run / BOTTLENECK).write_text('{"schema": 7}')
     with pytest.raises(Refusal, match="has schema 7, not 1; run the experiment again"):
         _ = load_run(run).bottleneck
+
+
+def test_errors_under_attack_are_published_with_their_epsilons(make_bottleneck, tmp_path):
+    attack = {"epsilon": [0.0, 0.1], "error_percent": [1.0, 50.0]}
+    least = {"inputs": 4, "success_percent": 25.0, "l2_mean": 1.5}
+    never = {"inputs": 4, "success_percent": 0.0, "l2_mean": None}
+    document = {
+        "split": "validation",
+        "attacks": {"pgd_linf": attack},
+        "carlini_wagner_l2": {"untargeted": least, "random_target": never},
+    }
+    runs = [make_bottleneck(seed) for seed in (0, 1)]
+    write_robustness(runs[0], document)
+    with pytest.raises(Refusal, match=r"has no robustness\.json, which others have"):
+        publish(runs, "deepvib", tmp_path)
+    write_robustness(runs[1], document | {"attacks": {"pgd_linf": attack | {"error_percent": [3.0, 70.0]}}})
+    found = json.loads(publish(runs, "deepvib", tmp_path).read_text())["figures"]
+    assert found["validation_pgd_linf_0.1_error_percent"]["values"] == [50.0, 70.0]
+    assert found["validation_pgd_linf_0_error_percent"]["mean"] == 2.0
+    assert found["validation_carlini_wagner_untargeted_l2"]["mean"] == 1.5
+    assert found["validation_carlini_wagner_random_target_success_percent"]["mean"] == 0.0
+    assert "validation_carlini_wagner_random_target_l2" not in found
