@@ -20,6 +20,7 @@ from ibsuite.methods import (
     CrossEntropy,
     DeepVIB,
     EntropyPenalised,
+    LayerwiseIB,
     NonlinearIB,
     Subspace,
     Variational,
@@ -31,7 +32,10 @@ FEW: dict[str, Any] = {"epochs": 1, "min_steps": 30, "max_steps": 30}
 RATES: dict[str, Any] = {"sparsities": [0.0, 0.6], "steps": [0.5], "levels": [4], "temperatures": [0.7, 1.0]}
 PRUNED = ("pruned", "pruned_finetuned")
 BOTTLENECKS = ("deep_vib", "ceb", "constrained_vib")
-KINDS = ("floats", "quantised", "compressed", "finetuned", "subspace", *BOTTLENECKS, *PRUNED, "variational")
+KINDS = (
+    *("floats", "quantised", "compressed", "finetuned", "subspace", "layerwise"),
+    *(*BOTTLENECKS, *PRUNED, "variational"),
+)
 MESSAGES = KINDS[:-1]
 """Those that write ``weights.bin``."""
 
@@ -39,6 +43,8 @@ MESSAGES = KINDS[:-1]
 def code_of(kind: str, **settings: Any) -> OfflineCode:
     """The code of a kind."""
     given = {**FEW, **settings}
+    if kind == "layerwise":
+        return TwoPartCode(**given)
     if kind == "floats":
         return TwoPartCode(**{"temperatures": [0.7, 1.0], **given})
     if kind in BOTTLENECKS:
@@ -70,6 +76,9 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
         given |= {"ceb": {"components": 10}, "nonlinear_ib": {"covariance": "shared"}}.get(kind, {})
         methods = {"ceb": CEB, "constrained_vib": ConstrainedVIB, "nonlinear_ib": NonlinearIB}
         return methods.get(kind, DeepVIB)(Bottleneck((1, 8, 8), 10, **given), adam, **settings)
+    if kind == "layerwise":
+        made = {"label_hidden": (8,), "beta": 0.01, "noise_std": 0.3, **settings}
+        return LayerwiseIB(network, adam, adam, **made)
     if kind == "subspace":
         return Subspace(network, dimension=40, optimizer=adam, **settings)
     if kind == "variational":

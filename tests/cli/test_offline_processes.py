@@ -37,6 +37,8 @@ CODES = {
     ],
     # Each rank draws noise for its own share of a batch.
     "deepvib_digits": ["--code.validation_labels=20", "--code.watched=2"],
+    # Critics look at pairs across ranks, and gradients are added up by hand.
+    "layerwise_digits": ["--code.validation_labels=20", "--code.watched=4"],
     "variational_digits": ["--code.draws=3", "--code.watched=1"],
 }
 
