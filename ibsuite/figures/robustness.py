@@ -99,7 +99,7 @@ def _over_beta(axes: "Axes", lines: Sequence[Line], norm: str) -> None:
     elif positive:
         axes.set_xscale("log")
     _dress(axes, "β, weight of the rate")
-    axes.legend(fontsize=8, frameon=False, ncols=2)
+    axes.legend(fontsize=8, frameon=False, ncols=2, loc="center left", bbox_to_anchor=(0.02, 0.68))
 
 
 def _dress(axes: "Axes", x: str) -> None:

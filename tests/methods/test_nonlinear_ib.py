@@ -64,7 +64,7 @@ def test_g13_the_bound_is_that_of_the_global_batch(n: int, world: int) -> None:
     def trained(one: Batch, rank: int = 0) -> tuple[torch.Tensor, list[torch.Tensor]]:
         found = methods[rank]
         found.zero_grad()
-        loss = found.training_step(Batch(one.x.double(), one.y, one.weight), 0)
+        loss = found.training_step(one._replace(x=one.x.double()), 0)
         loss.backward()
         return loss.detach(), [p.grad.clone() for p in found.parameters()]
 
