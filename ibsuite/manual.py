@@ -47,6 +47,7 @@ TRAINER = {
     "--trainer.max_time DD:HH:MM:SS": "Stop then; --ckpt_path=last goes on.",
     "--trainer.gradient_clip_val FLOAT": "Clip gradients.",
     "--trainer.log_every_n_steps INT = 50": "How often the training loss is logged.",
+    "--trainer.callbacks+=InformationPlane": "What every layer knows of inputs and labels, in bits.",
 }
 CODES = {
     "two_part": "TwoPartCode",
