@@ -27,7 +27,7 @@ def test_is_what_the_interface_names() -> None:
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full", "shared", "identity"])
 def test_residual_information_is_the_divergence_from_the_own_class(covariance: str) -> None:
-    found, (x, y, _) = method(covariance=covariance), batch_of(9)
+    found, (x, y, *_) = method(covariance=covariance), batch_of(9)
     b = found.network.marginal
     mean, factors = found.encode(x)
     backward = MultivariateNormal(b.means[y], scale_tril=torch.diag_embed(b.log_stds[y].exp()))
@@ -52,7 +52,7 @@ def test_loss_is_distortion_plus_gamma_times_residual_information() -> None:
 
 def test_closed_form_is_the_expectation_of_the_sampled_one() -> None:
     """As the paper writes it: log e(z|x) - log b(z|y) at a draw of z."""
-    found, (x, y, _) = method(), batch_of(3)
+    found, (x, y, *_) = method(), batch_of(3)
     with torch.no_grad():
         encoding, b = found.network.encode(x), found.network.marginal
         z = encoding.sample(torch.randn(40_000, 3, 3, generator=torch.Generator().manual_seed(1)))
@@ -85,7 +85,7 @@ def test_mean_over_ranks_is_the_global_loss(world: int) -> None:
 
 def test_reading_bounds_both_informations() -> None:
     """I(X;Z) = I(X;Z|Y) + I(Y;Z), with the divergences of the mixture by hand."""
-    found, (x, y, _) = method().eval(), batch_of(50)
+    found, (x, y, *_) = method().eval(), batch_of(50)
     with torch.no_grad():
         reading, encoding, b = found.read_bottleneck(x, y), found.network.encode(x), found.network.marginal
         bits = found.residual_nats(encoding, y).double() / math.log(2)

@@ -86,7 +86,7 @@ def test_beta_of_zero_is_cross_entropy_of_the_noisy_network() -> None:
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_mean_over_ranks_is_the_global_loss(world: int, components: int) -> None:
     """Scales next to nothing, so that every rank's own noise does not matter."""
-    found, (x, y, _) = method(components, beta=0.3), data(7)
+    found, (x, y, *_) = method(components, beta=0.3), data(7)
     with torch.no_grad():
         found.network.encoder.layers[-1].bias[3:] -= 15.0
     shares = [(x[part], y[part], weight) for part, weight in (share(7, rank, world) for rank in range(world))]
@@ -114,7 +114,7 @@ def test_everything_is_trained_once() -> None:
 
 
 def test_reading_by_the_formulas() -> None:
-    found, (x, y, _) = method().eval(), data(9)
+    found, (x, y, *_) = method().eval(), data(9)
     with torch.no_grad():
         reading, encoding = found.read_bottleneck(x, y), found.network.encode(x)
         draws = found.network.draw_logits(encoding).double()

@@ -80,7 +80,7 @@ def test_g13_the_bound_is_that_of_the_global_batch(n: int, world: int) -> None:
 
 
 def test_reading_leaves_the_input_itself_out() -> None:
-    found, (x, y, _) = method().eval(), batch_of(6)
+    found, (x, y, *_) = method().eval(), batch_of(6)
     with torch.no_grad():
         reading, encoding = found.read_bottleneck(x, y), found.network.encode(x)
     scaled = encoding.mean / encoding.scale
@@ -92,7 +92,7 @@ def test_reading_leaves_the_input_itself_out() -> None:
 
 
 def test_information_of_a_batch_is_at_most_its_logarithm_and_zero_for_one_point() -> None:
-    found, (x, _, _) = method(), batch_of(8)
+    found, (x, *_) = method(), batch_of(8)
     with torch.no_grad():
         found.network.log_std.fill_(-8.0)
     torch.manual_seed(0)
@@ -109,7 +109,7 @@ def test_information_of_a_batch_is_at_most_its_logarithm_and_zero_for_one_point(
 
 
 def test_a_batch_of_one_pays_nothing() -> None:
-    x, y, _ = batch_of(1)
+    x, y, *_ = batch_of(1)
     assert method().training_step(Batch(x, y, 1.0), 0).isfinite()
 
 
