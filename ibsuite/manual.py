@@ -62,6 +62,7 @@ METHODS = {
     "constrained_vib": "ConstrainedVIB",
     "ceb": "CEB",
     "nonlinear_ib": "NonlinearIB",
+    "layerwise_ib": "LayerwiseIB",
     "entropy_penalised": "EntropyPenalised",
     "subspace": "Subspace",
     "variational": "Variational",
