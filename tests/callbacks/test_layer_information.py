@@ -79,4 +79,6 @@ def test_rows_of_a_run_name_the_layer_and_end_with_the_read_out(
     assert 2.0 in layers
     assert layers[-1] is None
     assert method.merged
-    assert all(row["information/mi_xl_kernel_lower_bits"] >= 0 for row in along if row.get("information/layer"))
+    assert all(
+        row["information/mi_xl_kernel_lower_bits"] >= 0 for row in along if row.get("information/layer")
+    )

@@ -94,7 +94,11 @@ def test_g2_g6_everything_is_charged_once(fit: Callable[..., Any], tmp_path: Pat
     assert -stored["log2_probs"].astype(float).sum(1).mean() == pytest.approx(charges["labels"], rel=1e-5)
     # two temperatures; formats, or sparsities times quantisers
     alternatives = {"floats": 3 * 2, "compressed": 4 * 2, "finetuned": 4 * 2, "subspace": 2 * 2}
-    alternatives |= {"pruned": 4 * 2, "pruned_finetuned": 4 * 2, **dict.fromkeys((*BOTTLENECKS, "layerwise"), 3)}
+    alternatives |= {
+        "pruned": 4 * 2,
+        "pruned_finetuned": 4 * 2,
+        **dict.fromkeys((*BOTTLENECKS, "layerwise"), 3),
+    }
     assert charges["choices"] == pytest.approx(math.log2(5) + math.log2(alternatives.get(kind, 1)))
     model = math.fsum(bits for name, bits in charges.items() if name not in ("labels", "choices"))
     if kind in MESSAGES:
