@@ -251,7 +251,7 @@ def finished_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L
     """Method, data and code of a finished run as it ended, in evaluation mode, on this machine's device.
 
     Raises:
-        Refusal: there is no final checkpoint, or it does not fit the method: a network that has lost units.
+        Refusal: there is no final checkpoint, or it does not fit the method.
     """
     path = run / record.FINAL
     if not path.is_file():
@@ -260,11 +260,11 @@ def finished_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L
     cli = SuiteCLI([f"--config={run / record.CONFIG}", *one, "--trainer.enable_progress_bar=false"])
     method, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    method.on_load_checkpoint(checkpoint)  # first: the network may have got another form
     try:
         method.load_state_dict(checkpoint["state_dict"])
     except RuntimeError:
-        raise Refusal(f"{path} does not fit the network of its config: units were removed from it") from None
-    method.on_load_checkpoint(checkpoint)
+        raise Refusal(f"{path} does not fit the network of its config") from None
     data.setup("fit")
     return method.to(device).eval(), data, cli.code
 

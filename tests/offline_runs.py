@@ -76,7 +76,7 @@ def method_of(kind: str, network: Any = None, **settings: Any) -> Any:
         given |= {"ceb": {"components": 10}, "nonlinear_ib": {"covariance": "shared"}}.get(kind, {})
         methods = {"ceb": CEB, "constrained_vib": ConstrainedVIB, "nonlinear_ib": NonlinearIB}
         return methods.get(kind, DeepVIB)(Bottleneck((1, 8, 8), 10, **given), adam, **settings)
-    if kind == "layerwise":
+    if kind.startswith("layerwise"):
         made = {"label_hidden": (8,), "beta": 0.01, "noise_std": 0.3, **settings}
         return LayerwiseIB(network, adam, adam, **made)
     if kind == "subspace":

@@ -226,7 +226,7 @@ class InformationPlane(L.Callback):
 
     def _of_labels(self, t: Tensor, labels: Tensor, classes: int) -> Estimate:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, 13))
+            torch.default_generator.manual_seed(derive_seed(self.seed, 13))
             critic = SeparableCritic(classes, t.shape[1]).to(t.device)
         known = nn.functional.one_hot(labels, classes)
         return train_critic(known, t, "mine", critic, self.seed, max_steps=CRITIC_STEPS).estimate

@@ -1,22 +1,19 @@
 """What is known of a layer while it is trained: I(Y; L) and I(X; L + noise), on two samples."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
 
 import lightning.pytorch as L
 import torch
 from torch import Tensor
 
 from ibsuite.callbacks.pricing import evaluating, full_float32
-from ibsuite.codes import empirical_entropy_bits
 from ibsuite.information import DonskerVaradhan, Estimate, kernel_bounds, read_scores
 from ibsuite.interface import LabelSequence, LayerReading, Refusal, TrainedLayerByLayer
+from ibsuite.units import nats_to_bits
 
 INPUTS = 1000
 """Looked at of each sample, at most."""
-EXCESS = "information/mi_yl_excess_standard_errors"
-WINDOW = 3
-"""Looks in a row at which a held-out I(Y; L) has to be impossible for the run to stop."""
 
 
 def layer_row(module: L.LightningModule, sequence: LabelSequence, rows: Tensor) -> dict[str, float]:
@@ -28,6 +25,9 @@ def layer_row(module: L.LightningModule, sequence: LabelSequence, rows: Tensor) 
         module: the method.
         sequence: all labels.
         rows: positions of those that are trained on; what is behind them is held out.
+
+    Raises:
+        Refusal: a value is not finite.
     """
     if not isinstance(module, TrainedLayerByLayer):
         return {}
@@ -40,42 +40,30 @@ def layer_row(module: L.LightningModule, sequence: LabelSequence, rows: Tensor) 
         return {}
     known = [reading for reading in readings if reading is not None]
     found = {"layer": float(last.layer)}
-    of_labels = _estimate([reading.label_scores for reading in known])
-    found |= _fields("mi_yl", of_labels, held_out)
-    if held_out:
-        labels = sequence.labels[samples[1]]
-        entropy_bits = empirical_entropy_bits(labels, sequence.num_classes) / len(labels)
-        error = max(of_labels.standard_error_bits or 0.0, 1e-9)
-        found["mi_yl_excess_standard_errors"] = (of_labels.heldout_bits - entropy_bits) / error
+    # All pairs, as in training: with a label's own among them the value never exceeds the sample's H(Y).
+    of_labels = [_all_pairs_bits(reading.label_scores) for reading in known]
+    found |= {"mi_yl_train_bits": of_labels[0]} | ({"mi_yl_bits": of_labels[1]} if held_out else {})
     of_inputs = [reading.input_scores for reading in known]
     if all(each is not None for each in of_inputs):
         found |= _fields("mi_xl", _estimate([each for each in of_inputs if each is not None]), held_out)
+    if wrong := [name for name, value in found.items() if not math.isfinite(value)]:
+        raise Refusal(
+            f"{wrong[0]} of layer {last.layer} is not finite: lower the rate of model.critic_optimizer"
+        )
     bounds = kernel_bounds(last.outputs, last.noise_std)
     found |= {"mi_xl_kernel_lower_bits": bounds.lower_bits, "mi_xl_kernel_upper_bits": bounds.upper_bits}
     return {f"information/{name}": value for name, value in found.items()}
-
-
-def check_information(curve: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to go on where a critic has left the possible, look after look.
-
-    Raises:
-        Refusal: held-out I(Y; L) of one layer was above H(Y) by three standard errors in each of the last
-            rows of the curve.
-    """
-    last = curve[-WINDOW:]
-    layers = {row.get("information/layer") for row in last}
-    if len(last) == WINDOW and len(layers) == 1 and all(row.get(EXCESS, 0.0) > 3 for row in last):
-        raise Refusal(
-            f"at layer {layers.pop():.0f} the held-out I(Y; L) was above H(Y) by more than three standard "
-            f"errors {WINDOW} times in a row, which cannot be: lower the learning rate of "
-            "model.critic_optimizer, or take a smaller model.label_hidden"
-        )
 
 
 def _read(module: TrainedLayerByLayer, sequence: LabelSequence, rows: Tensor) -> LayerReading | None:
     assert isinstance(module, L.LightningModule)
     labels = sequence.labels[rows].to(module.device)
     return module.read_layer(sequence.inputs(rows, module.device), labels)
+
+
+def _all_pairs_bits(scores: Tensor) -> float:
+    """Donsker-Varadhan value of every input with every label, bits."""
+    return nats_to_bits(DonskerVaradhan()(scores.diagonal(), scores).value)
 
 
 def _estimate(matrices: Sequence[Tensor]) -> Estimate:

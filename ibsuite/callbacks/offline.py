@@ -24,7 +24,7 @@ from ibsuite.callbacks.bottleneck import (
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.finite import StopWhenNotFinite
-from ibsuite.callbacks.layer_information import check_information, layer_row
+from ibsuite.callbacks.layer_information import layer_row
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
 from ibsuite.callbacks.pricing import price, share_buffers
@@ -251,6 +251,7 @@ class OfflineCode(L.Callback, ABC):
         if self.steps_done == self.stages[self.stage][1]:
             if isinstance(pl_module, TrainedLayerByLayer):
                 pl_module.merge()
+                trainer.strategy.setup_optimizers(trainer)  # for parameters that are still there
             self.stage, self.steps_done = self.stage + 1, 0
         if self.finished:
             share_buffers(trainer, pl_module)
@@ -274,7 +275,6 @@ class OfflineCode(L.Callback, ABC):
         self.curve.append({"epoch": epoch, **found})
         named = {key if "/" in key else f"code/{key}": bits for key, bits in found.items()}
         self.tell_loggers(trainer, {"epoch": epoch, **named})
-        check_information(self.curve)
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         try:

@@ -144,7 +144,7 @@ def architecture_aware(
     centres = layer_outputs(layers, x)
     t, d = noisy_outputs(centres, noise_std, seed), centres.shape[1]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, 6))
+        torch.default_generator.manual_seed(derive_seed(seed, 6))
         aware = ArchitectureAwareCritic(layers, centres, noise_std, CRITICS[critic](d, d), closeness).to(
             x.device
         )

@@ -126,7 +126,7 @@ def fit_autoregressive(
     if not bool((y[parts.fit].std(0) > 0).all()):
         raise ValueError("a coordinate of y is constant: leave it out, it says nothing")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, 1))
+        torch.default_generator.manual_seed(derive_seed(seed, 1))
         model = Autoregressive(y.shape[1], 0 if x is None else x.shape[1]).to(y.device)
     fitted = Fitted(model, y[parts.fit], None if x is None else x[parts.fit])
     a, b = fitted.scaled(y, x)

@@ -83,7 +83,7 @@ def critic_estimates(
         raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
     t = noisy_outputs(layer_outputs(layers, x), noise_std, seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, 7))
+        torch.default_generator.manual_seed(derive_seed(seed, 7))
         blind = CRITICS[critic](x[0].numel(), t.shape[1])
     settings = (seed, batch_size, learning_rate, steps)
     found = {"mine": train_critic(x, t, bound, blind, *settings).estimate}

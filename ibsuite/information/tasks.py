@@ -104,7 +104,7 @@ def estimate(
         if critic not in CRITICS:
             raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, 4))
+            torch.default_generator.manual_seed(derive_seed(seed, 4))
             network = CRITICS[critic](task.dimensions, task.dimensions)
         trained = train_critic(x, y, name, network, seed, batch_size, max_steps=steps)
         both = {name: trained.estimate, f"{name}_lower": trained.lower}

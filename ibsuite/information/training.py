@@ -78,10 +78,10 @@ def train_critic(
     parts = split(len(a), seed)
     chosen = _bound(bound)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, 0))
+        torch.default_generator.manual_seed(derive_seed(seed, 0))
         network = JointCritic(a.shape[1], b.shape[1]).to(a.device) if critic is None else critic
     if standardise:  # coordinates of very different sizes are hard to learn from; the information stays
-        a, b = ((each - each[parts.fit].mean(0)) / each[parts.fit].std(0).clamp(min=1e-12) for each in (a, b))
+        a, b = (_standardised(each, parts.fit) for each in (a, b))
     else:
         a, b = x.detach().float(), y.detach().float()
     validation, reached, wrong = parts.validation[:evaluate], 0, None
@@ -113,6 +113,12 @@ def train_critic(
     estimate = read_scores(chosen, matrices, wrong)
     lower = estimate if chosen.kind is Kind.LOWER else read_scores(NWJ(baseline), matrices, wrong)
     return TrainedCritic(estimate, lower, network, reached)
+
+
+def _standardised(samples: Tensor, fit: Tensor) -> Tensor:
+    """Mean 0 and variance 1 on the rows of a fit; a coordinate that does not vary there keeps its scale."""
+    std = samples[fit].std(0)
+    return (samples - samples[fit].mean(0)) / torch.where(std > 1e-6, std, 1.0)
 
 
 def _bound(bound: str | Bound) -> Bound:

@@ -60,8 +60,9 @@ class LayerwiseIB(CrossEntropy):
     I(Y; L_i) is a Donsker-Varadhan value with a critic D_y(L, y), a network of L with an output for each
     class. The product of the marginals is that of the batch, every L with every label. A ``normalised`` D_y
     is log q(y|L) / p(y), with q its softmax and p the batch's frequencies. That is where the best critic
-    lies; the mean over the product is then 1, and the value E log q(y|L) / p(y) is a lower bound on other
-    labels. A ``free`` D_y, the paper's, has to learn it. D_y of the last layer is linear, as the read-out is.
+    lies; with every class in the batch the mean over the product is 1, and the value E log q(y|L) / p(y) is
+    a lower bound on other labels. A ``free`` D_y, the paper's, has to learn it. D_y of the last layer is
+    linear, as the read-out is.
 
     I(X; L_i + noise) is one of
 
@@ -80,7 +81,10 @@ class LayerwiseIB(CrossEntropy):
     A rescaled L_i has the same I(Y; L_i) and less I(X; L_i + noise): what keeps the scale is the optimiser
     alone. With ``noise_in_both`` it is I(Y; L_i + noise), and the scale is part of the objective.
 
-    Any code can price it: the layers share the steps of a training evenly, but for the read-out's share.
+    Any code can price it: the layers share the steps of a training evenly, but for the read-out's share, and
+    while a layer is trained the logits are those of its D_y. With dropout the mask belongs to X: the penalty
+    is I(X, mask; L_i + noise), which is no less. Batch normalisation takes the statistics of a rank's own
+    share, and rank 0's are everybody's once a layer is frozen.
 
     Source: Elad, Haviv, Blau & Michaeli 2019, equations 2 and 6, sections 3 and 4.
 
@@ -150,9 +154,14 @@ class LayerwiseIB(CrossEntropy):
         # In a list, not registered: critics are no part of the network that is priced, averaged or sent.
         self.critics: list[LayerCritics] = []
         self.noise_seed = 0
+        self.present = 0
 
     def setup(self, stage: str) -> None:
         """Build the critics, once it is known what the inputs look like."""
+        if self.trainer.gradient_clip_val:
+            raise Refusal(
+                "gradients of layers and critics are not clipped: leave trainer.gradient_clip_val out"
+            )
         if stage == "fit" and not self.critics:
             self.build_critics(self.trainer.datamodule.input_shape)  # type: ignore[attr-defined]
 
@@ -179,12 +188,15 @@ class LayerwiseIB(CrossEntropy):
         self.readout = nn.Linear(classes, classes, device=self.device)
         nn.init.zeros_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
-        self.noise_seed = int(torch.randint(2**62, ()))
+        self.noise_seed, self.present = int(torch.randint(2**62, ())), 0
         for critics in self.critics:
             critics.reset_parameters()
 
     def logits(self, x: Tensor) -> Tensor:
         """Unnormalised log-probabilities, (n, *input_shape) -> (n, num_classes)."""
+        if self.present < len(self.parts) and self.critics:
+            of_classes = self.critics[self.present].d_y.of_classes
+            return of_classes(self._outputs(x, self.present + 1).flatten(1))
         logits: Tensor = self.readout(self.network(x))
         return logits
 
@@ -230,11 +242,13 @@ class LayerwiseIB(CrossEntropy):
         everyone = GlobalBatch(batch, self.trainer.world_size, self.trainer.global_rank)
         schedules: Any = self.lr_schedulers()
         step = schedules[0].last_epoch
-        layer = len(self.parts) if self.merged else self.layer_at(step)[0]
+        self._move_on(len(self.parts) if self.merged else self.layer_at(step)[0])
+        layer = self.present
         if layer < len(self.parts):
-            before, part = self._outputs(batch.x, layer), self.parts[layer].train()
-            self._train_critics(before, batch.y, everyone, layer, step)
-            objective = self._objective(part(before).flatten(1), batch.y, everyone, layer, step)
+            part = self.parts[layer].train()
+            out = part(self._outputs(batch.x, layer)).flatten(1)
+            self._train_critics(out.detach(), batch.y, everyone, layer, step)
+            objective = self._objective(out, batch.y, everyone, layer, step)
         else:
             # A merged network that is trained on, after pruning, is trained as a whole.
             part = self.network.train() if self.merged else self.readout
@@ -247,6 +261,13 @@ class LayerwiseIB(CrossEntropy):
             schedule.step()
         return -objective.detach()
 
+    def _move_on(self, layer: int) -> None:
+        """Go to a layer; those before it are the same network on every rank from now on."""
+        if layer != self.present and self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        self.present = layer
+
     @torch.no_grad()
     def _outputs(self, x: Tensor, layers: int) -> Tensor:
         """What the first layers make of an input, frozen and in evaluation mode."""
@@ -254,12 +275,10 @@ class LayerwiseIB(CrossEntropy):
             x = part.eval()(x)
         return x
 
-    def _train_critics(self, before: Tensor, y: Tensor, everyone: GlobalBatch, layer: int, step: int) -> None:
+    def _train_critics(self, out: Tensor, y: Tensor, everyone: GlobalBatch, layer: int, step: int) -> None:
         """Some steps up the critics' own objectives; the layer stays."""
         critics = self.critics[layer]
         optimizers: Any = self.optimizers(use_pl_optimizer=False)
-        with torch.no_grad():
-            out = self.parts[layer](before).flatten(1)
         for turn in range(self.critic_steps):
             noisy = self._noisy(out, everyone, step, turn)
             objective = self._label_information(noisy if self.noise_in_both else out, y, everyone, layer)
@@ -303,6 +322,8 @@ class LayerwiseIB(CrossEntropy):
 
     def _noisy(self, out: Tensor, everyone: GlobalBatch, *key: int) -> Tensor:
         """L + noise, which is drawn for the global batch: the number of ranks changes nothing."""
+        if not self.beta and not self.noise_in_both:
+            return out  # nobody looks at the noise
         draws = torch.randn(everyone.count, out.shape[1], generator=generator(self.noise_seed, *key))
         return out + self.noise_std * draws[everyone.positions].to(out)
 
@@ -324,6 +345,10 @@ class LayerwiseIB(CrossEntropy):
 
     def _input_information(self, own: Tensor, noisy: Tensor, everyone: GlobalBatch, layer: int) -> Tensor:
         """I(X; L + noise) by D_x, nats: every F(x) of this share with every noisy output of the batch."""
+        if everyone.count < 2:
+            raise Refusal(
+                "I(X; L + noise) needs different inputs in a batch: data.batch_size must be 2 or more"
+            )
         critics = self.critics[layer]
         matrix = critics.d_x(own, everyone.samples(noisy))
         columns = torch.arange(everyone.count, device=matrix.device)
@@ -335,8 +360,7 @@ class LayerwiseIB(CrossEntropy):
     @torch.no_grad()
     def read_layer(self, x: Tensor, y: Tensor) -> LayerReading | None:
         """What layer and critics that were trained last make of labelled inputs; None in the read-out."""
-        schedules: Any = self.lr_schedulers()
-        layer = len(self.parts) if self.merged else self.layer_at(max(0, schedules[0].last_epoch - 1))[0]
+        layer = self.present
         if layer == len(self.parts):
             return None
         critics, out = self.critics[layer], self._outputs(x, layer + 1).flatten(1)
@@ -366,7 +390,7 @@ class LayerwiseIB(CrossEntropy):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the critics, and what the noise is drawn from."""
         checkpoint["critics"] = [each.state_dict() for each in self.critics]
-        checkpoint["noise_seed"] = self.noise_seed
+        checkpoint["noise_seed"], checkpoint["present"] = self.noise_seed, self.present
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back; a read-out that was merged is gone."""
@@ -374,4 +398,4 @@ class LayerwiseIB(CrossEntropy):
             self.readout = nn.Identity()
         for critics, state in zip(self.critics, checkpoint["critics"], strict=False):
             critics.load_state_dict(state)
-        self.noise_seed = checkpoint["noise_seed"]
+        self.noise_seed, self.present = checkpoint["noise_seed"], checkpoint["present"]

@@ -267,6 +267,7 @@ CASES += [
     for kind in ("finetuned", "pruned_finetuned")
     for step, how in ((15, "stop"), (32, "crash"), (39, "stop"))
 ]
+CASES.append(("layerwise_finetuned", 32, "crash"))
 # 31 to 42 are fine-tuning: in its first stretch, and in its second
 
 

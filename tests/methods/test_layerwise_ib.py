@@ -83,6 +83,31 @@ def test_input_information_is_that_of_all_pairs_of_different_inputs() -> None:
     assert float(found.detach()) == pytest.approx(donsker_varadhan(joint, product), abs=1e-6)
 
 
+@pytest.mark.parametrize("penalty", ["critic", "gaussian", "kernel"])
+def test_noise_in_both_terms(penalty: Any) -> None:
+    plain, both, batch = method(penalty=penalty), method(penalty=penalty, noise_in_both=True), batch_of(12)
+    for made in (plain, both):
+        made.beta, made.noise_std = 0.2, 0.7
+    out = both.parts[0](batch.x).detach()
+    noisy = both._noisy(out, alone(batch), 3, 1)
+    of_noisy = both._label_information(noisy, batch.y, alone(batch), 0)
+    of_plain = both._label_information(out, batch.y, alone(batch), 0)
+    objectives = [each._objective(out, batch.y, alone(batch), 0, 3) for each in (plain, both)]
+    assert float((objectives[1] - objectives[0]).detach()) == pytest.approx(
+        float((of_noisy - of_plain).detach()), abs=1e-6
+    )
+    assert float(of_noisy.detach()) != float(of_plain.detach())
+
+
+def test_while_a_layer_is_trained_its_critic_predicts() -> None:
+    made, batch = method(), batch_of(12)
+    made.present = 1
+    out = made.parts[1](made.parts[0](batch.x))
+    assert torch.equal(made.logits(batch.x), made.critics[1].d_y.of_classes(out))
+    made.present = 3
+    assert torch.equal(made.logits(batch.x), made.readout(made.network(batch.x)))
+
+
 # Gradients
 
 
@@ -258,6 +283,7 @@ def test_the_merged_read_out_changes_neither_predictions_nor_information() -> No
     with torch.no_grad():
         made.readout.weight.copy_(torch.randn(3, 3))
         made.readout.bias.copy_(torch.randn(3))
+    made.present = 3
     a, shift = made.readout.weight.detach().clone(), made.readout.bias.detach().clone()
     last_before = made.network(batch.x)
     before = made.logits(batch.x)
