@@ -257,7 +257,7 @@ class LayerwiseIB(CrossEntropy):
         trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
         optimizers: Any = self.optimizers()
         self._climb(optimizers[0], objective, trained, everyone)
-        for schedule in schedules:
+        for schedule in schedules if layer < len(self.parts) else schedules[:1]:  # no critic is trained then
             schedule.step()
         return -objective.detach()
 
