@@ -20,6 +20,7 @@ from ibsuite.information import (
 from ibsuite.interface import Batch, LayerReading, Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
 from ibsuite.methods.global_batch import GlobalBatch
+from ibsuite.methods.layer_critics import LayerCritics
 from ibsuite.methods.schedules import Decay
 from ibsuite.nn import representations
 from ibsuite.seeds import generator
@@ -27,25 +28,6 @@ from ibsuite.seeds import generator
 Penalty = Literal["critic", "gaussian", "kernel"]
 DIVERGED = 1e4
 """No objective of so many nats, or of less than so many below zero, is on its way back."""
-
-
-class LayerCritics(nn.Module):
-    """The critics of one layer: D_y of the labels and D_x of the inputs.
-
-    Args:
-        d_y: scores L with classes.
-        d_x: scores F(x) with L + noise.
-    """
-
-    def __init__(self, d_y: LabelCritic, d_x: nn.Module) -> None:
-        super().__init__()
-        self.d_y, self.d_x = d_y, d_x
-
-    def reset_parameters(self) -> None:
-        """Draw a fresh initialisation from torch's global generator."""
-        for module in self.modules():
-            if module is not self and callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
 
 
 class LayerwiseIB(CrossEntropy):
