@@ -23,7 +23,7 @@ from ibsuite.information import (
     noisy_upper,
     train_critic,
 )
-from ibsuite.interface import Classifier, Coding, LabelSequence, Refusal
+from ibsuite.interface import Classifier, Coding, LabelSequence, Refusal, TrainedLayerByLayer
 from ibsuite.nn import representations
 from ibsuite.seeds import derive_seed, generator
 from ibsuite.units import nats_to_bits
@@ -187,7 +187,9 @@ class InformationPlane(L.Callback):
         handles.append(network.register_forward_hook(lambda _, __, out: last.append(out.flatten(1))))
         try:
             for some in rows.split(PRICING_BATCH):
-                before, logits = len(last), module.logits(sequence.inputs(some, module.device))
+                before, x = len(last), sequence.inputs(some, module.device)
+                # Logits of a method that trains layer by layer are those of a critic before it has ended.
+                logits = network(x) if isinstance(module, TrainedLayerByLayer) else module.logits(x)
                 if len(last) == before:  # the method calls the layers itself
                     last.append(logits)
         finally:

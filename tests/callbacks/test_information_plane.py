@@ -16,7 +16,7 @@ from ibsuite.data import Digits
 from ibsuite.information import mixture_information, noisy_outputs
 from ibsuite.interface import Refusal
 from ibsuite.methods import CrossEntropy
-from ibsuite.nn import MLP, LeNet
+from ibsuite.nn import MLP, LeNet, representations
 from ibsuite.record import read_csv
 from ibsuite.seeds import derive_seed
 
@@ -123,6 +123,15 @@ def test_methods_that_hold_other_weights(fit: Callable[..., Any], tmp_path: Path
     assert len(seen) == 3
     for last, logits in seen:
         torch.testing.assert_close(last, logits)
+
+
+def test_every_layer_is_looked_at_while_one_is_trained(fit: Callable[..., Any], tmp_path: Path) -> None:
+    method = method_of("layerwise")
+    fit(code=code_of("layerwise"), method=method, callbacks=(InformationPlane(looks=4, samples=100),))
+    rows = read_csv(tmp_path / "run" / "information.csv")
+    names = [name for name, _ in representations(method.network)]
+    assert [row["layer"] for row in rows] == names * (len(rows) // len(names))
+    assert {row["width"] for row in rows if row["layer"] == names[0]} == {8}
 
 
 def test_convolutions_have_their_maps_as_representations(fit: Callable[..., Any], tmp_path: Path) -> None:
