@@ -200,6 +200,8 @@ def _measured(run: Run) -> dict[str, float]:
         tested["test_accuracy_mean_percent"] = 100 * test["accuracy_mean"]
     if "nll_bits" in test:
         tested["test_nll_bits"] = test["nll_bits"]
+    if run.validation_error_percent is not None and compression is None:
+        tested["validation_error_percent"] = run.validation_error_percent
     if compression is not None:
         tested = {
             **compressed_numbers(compression),

@@ -70,6 +70,14 @@ class Run:
         """
         return self._beside(record.ROBUSTNESS, record.read_robustness)
 
+    @cached_property
+    def validation_error_percent(self) -> float | None:
+        """Error on held-out labels when the training had ended; None where none were held out and watched."""
+        if not (self.path / record.CURVE).is_file():
+            return None
+        along = [row for row in record.read_csv(self.path / record.CURVE) if row.get("epoch") is not None]
+        return along[-1].get("validation_error_percent") if along else None
+
     def _beside(self, name: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
         try:
             return read(self.path)

@@ -50,6 +50,14 @@ def test_a_figure_that_one_run_lacks_is_not_published(make_run, tmp_path):
     assert "total_bits" in figures
 
 
+def test_the_error_on_held_out_labels_is_that_of_the_last_look_along_the_training(make_run, tmp_path):
+    run = make_run()
+    rows = ["epoch,label_bits,validation_error_percent", "1,9,4.5", "2,8,1.25", ",8,"]  # last: as it was sent
+    (run / "curve.csv").write_text("\n".join(rows) + "\n")
+    figures = json.loads(publish([run], "toy", tmp_path).read_text())["figures"]
+    assert figures["validation_error_percent"]["values"] == [1.25]
+
+
 def test_an_unfinished_run_is_refused(make_run, tmp_path):
     run = make_run()
     (run / CODELENGTH).unlink()
