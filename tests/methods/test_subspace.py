@@ -46,7 +46,7 @@ def test_weights_are_those_of_the_network_moved_along_the_columns() -> None:
         module.z.normal_()
         columns = torch.stack([module.projection(unit) for unit in torch.eye(20)], 1)
         nn.utils.vector_to_parameters(theta + columns @ module.z, twin.parameters())
-    x, y, _ = batch()
+    x, y, *_ = batch()
     torch.testing.assert_close(module.logits(x), twin(x))
     module.training_step(Batch(x, y, 1 / 12), 0).backward()
     F.cross_entropy(twin(x), y).backward()
