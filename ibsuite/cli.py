@@ -172,6 +172,11 @@ class SuiteCLI(LightningCLI):
         for name, instead in NOT_FOR_USERS.items():
             if config[name] != self.parser.get_default(f"trainer.{name}"):
                 raise Refusal(f"trainer.{name} is not yours to set: {instead}")
+        if config["gradient_clip_val"] and not self.model.automatic_optimization:
+            raise Refusal(
+                f"{type(self.model).__name__} steps its optimisers itself, without clipping: leave "
+                "trainer.gradient_clip_val out"
+            )
         own = config.get("callbacks") or []
         config |= {
             "callbacks": [*(own if isinstance(own, list) else [own]), *callbacks],

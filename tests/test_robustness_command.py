@@ -1,6 +1,7 @@
 """``python -m ibsuite.robustness``: the network as it was described, on images that it held out."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from ibsuite.cli import finished_run
 from ibsuite.fit import main as fit
-from ibsuite.record import read_bottleneck, read_robustness
+from ibsuite.record import read_bottleneck, read_codelength, read_robustness
 from ibsuite.robustness import main
 
 SHORT = ["--code.min_steps=60", "--code.max_steps=60", "--code.watched=0", "--logger=null",
@@ -24,6 +25,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert fit(given) == 0
     (folder,) = (out / "deepvib_digits").iterdir()
     return folder
+
+
+def test_a_run_whose_read_out_was_merged_is_loaded_as_it_ended(tmp_path: Path) -> None:
+    given = ["--config", "layerwise_digits", "--code.validation_labels=60", f"--out={tmp_path}", *SHORT]
+    assert fit(given) == 0
+    (folder,) = (tmp_path / "layerwise_digits").iterdir()
+    method, data, _ = finished_run(folder)
+    assert method.merged
+    log2_probs = method.logits(data.inputs(torch.arange(200), method.device)).double().log_softmax(1)
+    nats = -log2_probs[torch.arange(200), data.labels.to(method.device)].sum()
+    sent = read_codelength(folder)["charges"]["labels"]
+    assert float(nats.detach()) / math.log(2) == pytest.approx(sent, rel=1e-5)
 
 
 def test_a_finished_run_is_attacked_where_it_was_held_out(

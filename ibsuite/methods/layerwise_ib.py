@@ -140,10 +140,6 @@ class LayerwiseIB(CrossEntropy):
 
     def setup(self, stage: str) -> None:
         """Build the critics, once it is known what the inputs look like."""
-        if self.trainer.gradient_clip_val:
-            raise Refusal(
-                "gradients of layers and critics are not clipped: leave trainer.gradient_clip_val out"
-            )
         if stage == "fit" and not self.critics:
             self.build_critics(self.trainer.datamodule.input_shape)  # type: ignore[attr-defined]
 

@@ -18,6 +18,8 @@ REFUSALS = {
     "--config=vibnet_digits --code.validation_labels=5000": "leaves nothing of 1797 labels",
     "--config=vibnet_digits --model.network=ConvNet --model.layer_gammas=[1]": "has 1 factors for 6 gates",
     "--config=vibnet_digits --model=CrossEntropy": "a network is pruned by a method with gates",
+    "--config=layerwise_digits --trainer.gradient_clip_val=1": "leave trainer.gradient_clip_val out",
+    "--config=layerwise_digits --model.noise_std=0": "model.noise_std must be positive",
     "--code.epochs=abc": "option 'code.epochs' takes float, not 'abc'",
     "--data.num_labels=x": "option 'data.num_labels' takes int, not 'x'",
     "--data=Digitz": "unknown class 'Digitz'; did you mean 'Digits'?",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -191,6 +192,19 @@ def test_section_2_the_gradient_through_the_best_critic_is_that_of_equation_5() 
     assert float((mean * WEIGHT).sum()) > 0
 
 
+class OfOwn(nn.Module):
+    """Scores that depend on the critic's own copy of F(x) alone."""
+
+    def forward(self, own: Tensor, noisy: Tensor) -> Tensor:
+        return own.square().sum(1)[:, None] + torch.eye(len(own)) + 0.0 * noisy.sum(1)
+
+
+def test_no_gradient_comes_through_the_critics_own_copy() -> None:
+    made = linear(WEIGHT, penalty="critic", noise_std=0.7, input_critic=lambda *_: OfOwn())
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(3))
+    assert float(penalty_gradient(made, x).abs().max()) < 1e-7
+
+
 def test_the_kernel_penalty_falls_when_outputs_shrink() -> None:
     made = linear(WEIGHT, penalty="kernel", noise_std=0.7)
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(3))
@@ -206,6 +220,20 @@ def test_layers_share_the_steps_and_the_read_out_has_its_own() -> None:
     where = [made.layer_at(step) for step in range(100)]
     assert [layer for layer, _ in where] == [0] * 30 + [1] * 30 + [2] * 30 + [3] * 10
     assert [where[i][1] for i in (0, 15, 30, 60, 90, 95)] == [0.0, 0.5, 0.0, 0.0, 0.0, 0.5]
+
+
+def test_frozen_layers_are_rank_0s_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[Any, int]] = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda buffer, src: sent.append((buffer, src)))
+    made = method(MLP((4,), 3, hidden=(6, 5), batch_norm=True))
+    made._trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
+    made._move_on(0)
+    assert not sent  # nothing has been frozen
+    made._move_on(1)
+    assert [id(buffer) for buffer, _ in sent] == [id(buffer) for buffer in made.network.buffers()]
+    assert {src for _, src in sent} == {0}
+    made._move_on(1)
+    assert len(sent) == len(list(made.network.buffers()))
 
 
 class Watch(L.Callback):
