@@ -30,6 +30,7 @@ from ibsuite.nn.priors import (
 from ibsuite.nn.removal import small_network
 from ibsuite.nn.representations import representations
 from ibsuite.nn.saved import load_network, save_network
+from ibsuite.nn.sevenconv import SevenConv
 from ibsuite.nn.tinycnn import TinyCNN
 from ibsuite.nn.vgg import VGG, VGG8, VGG13
 
@@ -48,6 +49,7 @@ __all__ = [
     "LearnedGaussian",
     "Prior",
     "ScaleMixture",
+    "SevenConv",
     "TinyCNN",
     "assert_no_shared_storage",
     "costs",

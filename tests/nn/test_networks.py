@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ibsuite.nn
-from ibsuite.nn import MLP, VGG, VGG8, VGG13, Bottleneck, ConvNet, LeNet, TinyCNN, pristine_state
+from ibsuite.nn import MLP, VGG, VGG8, VGG13, Bottleneck, ConvNet, LeNet, SevenConv, TinyCNN, pristine_state
 
 torch.set_num_threads(1)
 
@@ -171,6 +171,8 @@ def test_vectors_are_read_or_refused(network: type):
         (ConvNet, CIFAR, {}, 162_994),
         (VGG8, MNIST, {}, 1_305_834),
         (VGG8, MNIST, {"batch_norm": True}, 1_307_306),
+        (SevenConv, CIFAR, {}, 9 * (3 * 128 + 63 * 128**2) + 1025 * 10),
+        (SevenConv, CIFAR, {"channels": 16}, 146_874),
         (VGG13, CIFAR, {}, 14_982_474),
         (VGG13, CIFAR, {"batch_norm": True}, 14_987_210),
     ],
