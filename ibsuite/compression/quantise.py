@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ibsuite.compression.kmeans import SortedWeights, checked_importances, lloyd, weighted_kmeans
 from ibsuite.interface import Quantised
 
 GREATEST_SYMBOL = 2**31 - 1
-ROUNDS = 1000
 
 
 def _check_finite(tensor: Tensor) -> None:
@@ -37,40 +38,6 @@ def quantise_uniform(tensor: Tensor, step: float) -> Quantised:
     return Quantised(symbols.to(torch.int64).cpu(), step)
 
 
-def lloyd(weights: Tensor, values: Tensor) -> Tensor:
-    """One-dimensional k-means by Lloyd's algorithm, with zero as a value that does not move.
-
-    Each round gives every weight to its nearest value and moves each value, other than zero, to the mean
-    of its weights, until none moves, or for 1,000 rounds. A value without weights vanishes. The sum
-    of squared errors never grows.
-
-    Args:
-        weights: (n,), float64, sorted.
-        values: (k,), float64, sorted, the values to start from, zero among them.
-
-    Returns:
-        (at most k,), float64, sorted, zero among them.
-    """
-    sums = torch.cat([weights.new_zeros(1), weights.cumsum(0)])
-    ends = torch.tensor([0, len(weights)])
-    for _ in range(ROUNDS):
-        edges = torch.searchsorted(weights, (values[1:] + values[:-1]) / 2)
-        edges = torch.cat([ends[:1], edges, ends[1:]])
-        counts = edges.diff()
-        keep = (counts > 0) | (values == 0)
-        means = torch.where(values == 0, 0.0, sums[edges].diff() / counts.clamp(min=1))
-        moved = means[keep].sort().values
-        if torch.equal(moved, values):
-            break
-        values = moved
-    return values
-
-
-def _squared_error(weights: Tensor, values: Tensor) -> float:
-    nearest = values[torch.bucketize(weights, (values[1:] + values[:-1]) / 2)]
-    return float((weights - nearest).square().sum())
-
-
 def quantise_kmeans(tensor: Tensor, levels: int) -> Quantised:
     """``tensor`` in a codebook of zero and at most ``levels`` - 1 other values, fitted by k-means.
 
@@ -92,17 +59,74 @@ def quantise_kmeans(tensor: Tensor, levels: int) -> Quantised:
         raise ValueError(f"A codebook needs at least two entries, zero and another; got levels={levels}.")
     _check_finite(tensor)
     weights = tensor.detach().double().cpu().flatten()
-    left, zero = weights[weights != 0].sort().values, weights.new_zeros(1)
-    values = torch.cat([left.unique(), zero]).unique()
+    left, zero = weights[weights != 0], weights.new_zeros(1)
+    values = torch.cat([left, zero]).unique()
     if len(values) > levels:
-        quantiles = ((torch.arange(levels - 1) + 0.5) * len(left) / (levels - 1)).long()
-        linear = torch.linspace(float(left[0]), float(left[-1]), levels - 1, dtype=torch.float64)
-        starts = [lloyd(left, torch.cat([start, zero]).unique()) for start in (linear, left[quantiles])]
-        values = min(starts, key=lambda values: _squared_error(left, values))
+        values = _around_zero(left, levels)
+    return _coded(_nearest(weights, _float16(values)), tensor.shape)
+
+
+def _around_zero(weights: Tensor, levels: int) -> Tensor:
+    """The better of the codebooks, zero among their values, to which two starts lead."""
+    points = SortedWeights(weights.numpy(), np.ones(len(weights)), np.zeros(len(weights)))
+    quantiles = ((np.arange(levels - 1) + 0.5) * points.size / (levels - 1)).astype(np.int64)
+    linear = np.linspace(points.weights[0], points.weights[-1], levels - 1)
+    ends = []
+    for start in (linear, points.weights[quantiles]):
+        values = torch.from_numpy(lloyd(points, np.union1d(start, [0.0]), levels, pinned=0.0)[0])
+        ends.append((float((weights - _nearest(weights, values)).square().sum()), values))
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def quantise_clusters(
+    tensor: Tensor, clusters: int, quadratic: Tensor | None = None, quartic: Tensor | None = None
+) -> Quantised:
+    """``tensor`` in a codebook fitted to the weights that are not zero, at the least cost of moving these.
+
+    The codebook is that of ``weighted_kmeans``, for sum_i I_i (w_i - c_i)^2 + H_i (w_i - c_i)^4, rounded to
+    float16; each weight other than zero takes the nearest of its values, and zeros, as pruned weights
+    are, stay zero. Zero is sent in any case, but is no value of the codebook, unless one is rounded to it.
+    Symbols are numbered in the order of their values, 0 for zero; values that no weight takes vanish. Where
+    there are fewer than ``clusters`` different weights beside zero, these are the codebook.
+
+    Args:
+        tensor: any shape, floating point.
+        clusters: values beside zero, at least one.
+        quadratic: I, of the tensor's shape, >= 0; None: 1.
+        quartic: H, of the tensor's shape, >= 0; None: 0.
+
+    Raises:
+        ValueError: no cluster; weights or importances are not finite, or importances negative or of
+            another shape; a weight is too large for float16.
+
+    Source: Gao, Liu, Wang & Oh 2019 (arXiv 1810.06401), Algorithm 2.
+    """
+    if clusters < 1:
+        raise ValueError(f"A codebook needs at least one value; got clusters={clusters}.")
+    weights, quadratics, quartics = checked_importances(tensor, quadratic, quartic)
+    left = np.flatnonzero(weights)
+    taken = torch.zeros(tensor.numel(), dtype=torch.float64)
+    if left.size:
+        points, *importances = (torch.from_numpy(x[left]) for x in (weights, quadratics, quartics))
+        clusters = min(clusters, len(points.unique()))
+        taken[left] = _nearest(points, _float16(weighted_kmeans(points, clusters, *importances).values))
+    return _coded(taken, tensor.shape)
+
+
+def _float16(values: Tensor) -> Tensor:
+    """Values, float64, sorted, rounded to those of float16."""
     values = (values.half() + 0.0).double().unique()  # + 0.0: a tiny negative value becomes zero, not -0.0
     if values.isinf().any():
         raise ValueError("A weight is too large for a codebook of float16 values; use a uniform grid.")
-    places = torch.bucketize(weights, (values[1:] + values[:-1]) / 2)
-    at_zero = torch.searchsorted(values, zero)
-    used, places = torch.cat([places, at_zero]).unique(return_inverse=True)
-    return Quantised((places[:-1] - places[-1]).reshape(tensor.shape), 1.0, values[used].half())
+    return values
+
+
+def _nearest(weights: Tensor, values: Tensor) -> Tensor:
+    """The nearest of sorted values to every weight."""
+    return values[torch.bucketize(weights, (values[1:] + values[:-1]) / 2)]
+
+
+def _coded(taken: Tensor, shape: torch.Size) -> Quantised:
+    """Values that weights have taken, float64, as symbols and a codebook."""
+    codebook, places = torch.cat([taken, taken.new_zeros(1)]).unique(return_inverse=True)
+    return Quantised((places[:-1] - places[-1]).reshape(shape), 1.0, codebook.half())

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibsuite.compression import quantise_kmeans, quantise_uniform
-from ibsuite.compression.quantise import lloyd
+from ibsuite.compression import quantise_clusters, quantise_kmeans, quantise_uniform, weighted_kmeans
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -48,10 +47,6 @@ def test_bad_steps_and_weights_are_named() -> None:
 
 
 # Codebooks
-
-
-def squared_error(weights: Tensor, values: Tensor) -> float:
-    return float((weights[:, None] - values[None]).square().amin(1).sum())
 
 
 def exact_error(weights: Tensor, levels: int) -> float:
@@ -96,22 +91,6 @@ def test_exact_where_clusters_are_plain() -> None:
     error = float((quantised.values() - weights).double().square().sum())
     assert error == pytest.approx(exact_error(weights.flatten(), 5), rel=0.01)
     assert torch.equal(quantised.symbols == 0, weights == 0)
-
-
-def test_every_round_of_lloyd_lessens_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = normal(2000).double().sort().values
-    start = torch.cat([weights[::300], torch.zeros(1, dtype=torch.float64)]).sort().values
-    errors = [squared_error(weights, start)]
-    rounds = 1
-    while True:
-        monkeypatch.setattr("ibsuite.compression.quantise.ROUNDS", rounds)
-        errors.append(squared_error(weights, lloyd(weights, start)))
-        if errors[-1] == errors[-2]:
-            break
-        rounds += 1
-    assert rounds > 10
-    assert all(b < a for a, b in itertools.pairwise(errors[:-1]))
-    assert errors[-1] < errors[0] / 2
 
 
 @pytest.mark.parametrize("levels", [2, 3, 8, 16])
@@ -164,3 +143,84 @@ def test_bad_codebooks_are_named() -> None:
 
 def test_a_million_weights_take_no_time() -> None:
     assert len(quantise_kmeans(normal(1000, 1000), 16).symbols.unique()) == 16
+
+
+# Codebooks that weigh what each weight costs
+
+
+def importances(*shape: int, seed: int) -> tuple[Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=draws) ** 3, 5 * torch.rand(*shape, generator=draws) ** 3
+
+
+@pytest.mark.parametrize("clusters", [1, 2, 5, 16])
+def test_pruned_weights_stay_zero_and_others_take_the_nearest_value(clusters: int) -> None:
+    weights = normal(30, 40) + 0.3
+    weights[weights.abs() < 0.5] = 0
+    symbols, step, codebook = quantise_clusters(weights, clusters, *importances(30, 40, seed=1))
+    assert codebook is not None
+    assert (len(codebook), codebook.dtype, step) == (clusters + 1, torch.float16, 1.0)
+    assert (codebook.diff() > 0).all()
+    low = int(symbols.min().clamp(max=0))
+    assert codebook[-low] == 0
+    assert torch.equal(symbols == 0, weights == 0)
+    values = codebook[codebook != 0].float()
+    taken = codebook.float()[symbols - low]
+    best = (weights[..., None] - values).abs().amin(-1)
+    assert torch.equal((weights - taken).abs()[weights != 0], best[weights != 0])
+
+
+def test_the_codebook_is_that_of_kmeans_in_float16() -> None:
+    weights = normal(500) + 3  # nothing near zero
+    quadratic, quartic = importances(500, seed=2)
+    for given in ((None, None), (quadratic, None), (None, quartic), (quadratic, quartic)):
+        _, _, codebook = quantise_clusters(weights, 6, *given)
+        assert codebook is not None
+        assert torch.equal(codebook[1:], weighted_kmeans(weights, 6, *given).values.half())
+        assert codebook[0] == 0
+
+
+def test_one_sign_alone_has_no_symbols_of_the_other() -> None:
+    weights = normal(40).abs() + 0.1
+    for sign, expected in ((1, {1, 2, 3}), (-1, {-3, -2, -1})):
+        quantised = quantise_clusters(sign * weights, 3)
+        assert set(quantised.symbols.unique().tolist()) == expected
+        assert (quantised.values() * sign > 0).all()
+
+
+def test_importance_lessens_the_weighted_cost() -> None:
+    weights = normal(2000, seed=3)
+    quadratic, quartic = importances(2000, seed=3)
+    plain, weighted = quantise_clusters(weights, 6), quantise_clusters(weights, 6, quadratic, quartic)
+
+    def cost(values: Tensor) -> float:
+        squares = (values - weights).double().square()
+        return float((quadratic * squares + quartic * squares.square()).sum())
+
+    assert cost(weighted.values()) < 0.95 * cost(plain.values())
+
+
+def test_odd_tensors_in_clusters() -> None:
+    for tensor in (torch.zeros(3, 2), torch.empty(0, 3)):
+        quantised = quantise_clusters(tensor, 4)
+        assert quantised.symbols.tolist() == tensor.tolist()
+        assert quantised.codebook is not None
+        assert quantised.codebook.tolist() == [0]
+    few = torch.tensor([[0.0, -2.5, 0.5], [0.5, 0.0, -2.5]])
+    assert torch.equal(quantise_clusters(few, 16).values(), few)
+    assert float(quantise_clusters(torch.tensor(-2.5), 4).values()) == -2.5
+    tiny = quantise_clusters(torch.tensor([1e-9, -1e-9, 1.0]), 2)  # float16 has no such value
+    assert tiny.symbols.tolist() == [0, 0, 1]
+
+
+def test_bad_settings_of_clusters_are_named() -> None:
+    with pytest.raises(ValueError, match="clusters=0"):
+        quantise_clusters(normal(10), 0)
+    with pytest.raises(ValueError, match="float16"):
+        quantise_clusters(torch.tensor([1.0, 1e6]), 2)
+    with pytest.raises(ValueError, match="quadratic has shape"):
+        quantise_clusters(normal(10), 2, torch.ones(9))
+    with pytest.raises(ValueError, match="negative; quartic"):
+        quantise_clusters(normal(10), 2, None, -torch.ones(10))
+    with pytest.raises(ValueError, match="A quartic importance that is not finite"):
+        quantise_clusters(normal(10), 2, None, torch.full((10,), math.nan))
