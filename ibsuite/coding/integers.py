@@ -11,9 +11,14 @@ n0 and n1 counting the answers in that context before (Krichevsky & Trofimov 198
 count alike, so that nothing but the answers is sent.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable
 
-from ibsuite.coding.stream import Coder
+import numpy as np
+from numpy.typing import NDArray
+
+from ibsuite.coding.counts import estimate, estimates
+from ibsuite.coding.stream import Coder, Sender
 
 MAX_DIGITS = 62
 TREE_DIGITS = 3
@@ -24,14 +29,14 @@ class IntegerModel:
 
     def __init__(self, coder: Coder) -> None:
         self.coder = coder
-        self.counts: dict[Hashable, list[float]] = {}
+        self.counts: defaultdict[Hashable, list[int]] = defaultdict(lambda: [0, 0])
 
     def flag(self, context: Hashable, value: int | None, charge: str) -> int:
         """Pass on one flag under the counts of ``context``, and count it."""
-        counts = self.counts.setdefault(context, [0.5, 0.5])
-        value = self.coder.flag(counts[1] / (counts[0] + counts[1]), value, charge)
-        counts[value] += 1.0
-        return value
+        counts = self.counts[context]
+        flag = self.coder.flag(estimate(*counts), value, charge)
+        counts[flag] += 1
+        return flag
 
     def natural(self, value: int | None, charge: str) -> int:
         """Pass on an integer >= 1: number of binary digits in unary, then the digits below the first.
@@ -64,3 +69,50 @@ class IntegerModel:
         negative = self.flag("negative", None if value is None else value < 0, charge)
         magnitude = self.natural(None if value is None else abs(value), charge)
         return -magnitude if negative else magnitude
+
+
+class _Script(IntegerModel):
+    """Notes questions and answers, instead of passing answers on."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Hashable, int] = {}
+        self.contexts: list[int] = []
+        self.answers: list[int] = []
+
+    def flag(self, context: Hashable, value: int | None, charge: str) -> int:
+        """Note one flag."""
+        assert value is not None
+        self.contexts.append(self.numbers.setdefault(context, len(self.numbers)))
+        self.answers.append(value)
+        return value
+
+
+def pass_nonzeros(
+    coder: Coder, count: int, values: NDArray[np.int64] | None, charge: str
+) -> NDArray[np.int64]:
+    """Pass on integers that are known not to be zero, under a fresh model.
+
+    The sender asks the questions once for every value that occurs, and repeats the answers.
+
+    Args:
+        coder: either end.
+        count: number of integers.
+        values: the integers, (count,), or None for the receiver.
+        charge: what the flags are charged to.
+    """
+    if values is None:
+        model = IntegerModel(coder)
+        return np.array([model.nonzero(None, charge) for _ in range(count)], dtype=np.int64)
+    assert isinstance(coder, Sender)
+    script, ends = _Script(), [0]
+    distinct, which = np.unique(values, return_inverse=True)
+    for value in distinct.tolist():
+        script.nonzero(value, charge)
+        ends.append(len(script.answers))
+    sizes = np.diff(ends)[which]
+    skipped = np.array(ends)[which] - (np.cumsum(sizes) - sizes)
+    places = np.arange(sizes.sum()) + np.repeat(skipped, sizes)
+    contexts = np.array(script.contexts, dtype=np.int16)[places]
+    answers = np.array(script.answers, dtype=np.int32)[places]
+    coder.flags(estimates(contexts, answers), answers, charge)
+    return values

@@ -15,19 +15,25 @@ probability that both sides derive from the flags before it (``Bernoulli(p, perf
 ``ibsuite.coding.integers`` and ``ibsuite.coding.mask``), and raw bytes at 8 bits each (``Uniform(256)``). For
 each tensor, in order:
 
-1.  its kind, an integer of the model "kind":
-    1 step, 2 codebook, 3 integers, 4 float32, 5 float16, 6 bfloat16;
+1.  its kind, an integer of the model "kind": 1 step, 2 codebook, 3 integers, 4 float32, 5 float16,
+    6 bfloat16, 7 sparse float32, 8 sparse float16, 9 sparse bfloat16;
 2.  floats (kinds 4 to 6): its values as raw bytes, little endian, row-major, and that is all;
-3.  otherwise its integers, row-major: first which of them are zero (``ibsuite.coding.mask``), as a matrix of
-    shape[0] rows, one row where there are fewer than two dimensions; then the others, under a fresh model;
-4.  step: the difference of the step's bfloat16 bit pattern to that of the step before (0x3D80, 1/16, at
+3.  otherwise which of its entries are zero (``ibsuite.coding.mask``), as a matrix of shape[0] rows, one row
+    where there are fewer than two dimensions;
+4.  sparse floats (kinds 7 to 9): the others as raw bytes, as in 2, and that is all;
+5.  otherwise the others, row-major, as integers under a fresh model;
+6.  step: the difference of the step's bfloat16 bit pattern to that of the step before (0x3D80, 1/16, at
     first), as an integer of the model "step";
-5.  codebook: the values of 1, 2, ... up to the greatest integer of the tensor, then those of -1, -2, ... down
-    to the least. Each is a float16 whose bit pattern is read as an integer, negative where the sign bit is
-    set, and sent as the difference to the value before it on its side, under the model "codebook"; the first
-    of a side as the difference to the first of that side in the codebook before (±0x2C00, ±1/16, at first).
+7.  codebook, of 65,536 entries at most: the values of 1, 2, ... up to the greatest integer of the tensor,
+    then those of -1, -2, ... down to the least. Each is a float16 whose bit pattern is read as an integer,
+    negative where the sign bit is set, and sent as the difference to the value before it on its side, under
+    the model "codebook"; the first of a side as the difference to the first of that side in the codebook
+    before (±0x2C00, ±1/16, at first).
 
 Models "kind", "step" and "codebook" live as long as the stream; a tensor's own begins with it.
+
+Floats are sent as sparse where mask and others are certainly shorter than all of them. Zeros are what
+equals 0.0: -0.0, which a mask leaves where a weight was negative, comes back as 0.0 then.
 """
 
 import json
@@ -36,17 +42,21 @@ from binascii import crc_hqx
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Size, Tensor
 
-from ibsuite.coding.integers import IntegerModel
-from ibsuite.coding.mask import pass_mask
+from ibsuite.coding.integers import IntegerModel, pass_nonzeros
+from ibsuite.coding.mask import mask_bits_at_most, pass_mask
 from ibsuite.coding.stream import Coder, Receiver, Sender
 from ibsuite.interface import Message, Quantised
 
 CHARGES = ("weights", "mask", "codebook", "buffers", "framing")
 STEP, CODEBOOK, INTEGERS = 1, 2, 3
 FLOATS = {4: torch.float32, 5: torch.float16, 6: torch.bfloat16}
+SPARSE = 3  # what the kind of sparse floats has on top of that of floats
+MAX_CODEBOOK = 2**16  # as many as there are float16 numbers
 Shapes = Mapping[str, tuple[int, ...] | Size]
 
 
@@ -78,68 +88,71 @@ class _Walk:
         in_buffer = name in self.buffers
         header, mask, weights = ("buffers",) * 3 if in_buffer else ("codebook", "mask", "weights")
         kind = self.kinds.natural(None if sent is None else _kind(name, sent), header)
-        if kind in FLOATS:
-            return self._floats(FLOATS[kind], shape, sent, weights)
-        if kind > max(FLOATS):
+        if kind > max(FLOATS) + SPARSE:
             raise ValueError(f"The weight stream gives {name!r} an unknown kind, {kind}.")
-        symbols = sent.symbols if isinstance(sent, Quantised) else sent
-        rows = shape[0] if len(shape) > 1 else 1
+        entries = sent.symbols if isinstance(sent, Quantised) else sent
         size = Size(shape).numel()
-        values = None if symbols is None else symbols.flatten().tolist()
-        present = pass_mask(self.coder, rows, size // rows if rows else 0, values, mask)
-        model = IntegerModel(self.coder)
-        grid = [
-            model.nonzero(None if values is None else values[place], weights) if flag else 0
-            for place, flag in enumerate(present)
-        ]
-        integers = torch.tensor(grid, dtype=torch.int64).reshape(shape)
+        present = np.ones(size, dtype=bool)
+        if kind not in FLOATS:
+            rows = shape[0] if len(shape) > 1 else 1
+            nonzero = None if entries is None else (entries != 0).cpu().numpy().flatten()
+            present = pass_mask(self.coder, rows, size // rows if rows else 0, nonzero, mask)
+        others = None if entries is None else entries.detach().cpu().flatten()[torch.from_numpy(present)]
+        if dtype := FLOATS.get(kind) or FLOATS.get(kind - SPARSE):
+            return self._floats(dtype, present, others, weights).reshape(shape)
+        grid = np.zeros(size, dtype=np.int64)
+        values = None if others is None else others.numpy()
+        grid[present] = pass_nonzeros(self.coder, int(present.sum()), values, weights)
+        integers = torch.from_numpy(grid).reshape(shape)
         if kind == INTEGERS:
             return integers
         if kind == STEP:
             change = None
             if isinstance(sent, Quantised):
-                change = _pattern(torch.tensor(sent.step, dtype=torch.bfloat16)) - self.step
+                change = _patterns(torch.tensor([sent.step], dtype=torch.bfloat16))[0] - self.step
             self.step += self.steps.signed(change, header)
-            return Quantised(integers, float(_float(self.step, torch.bfloat16)))
+            return Quantised(integers, float(_from_patterns([self.step], torch.bfloat16)))
         book = sent.codebook if isinstance(sent, Quantised) else None
-        return Quantised(integers, 1.0, self._codebook(grid, book, header))
+        return Quantised(integers, 1.0, self._codebook(name, grid, book, header))
 
     def _floats(
-        self, dtype: torch.dtype, shape: tuple[int, ...], sent: Tensor | Quantised | None, charge: str
+        self, dtype: torch.dtype, present: NDArray[np.bool_], sent: Tensor | None, charge: str
     ) -> Tensor:
-        value = None
-        if isinstance(sent, Tensor):
-            value = sent.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        data = self.coder.raw(Size(shape).numel() * dtype.itemsize, value, charge)
-        if not data:
-            return torch.empty(shape, dtype=dtype)
-        return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+        """Pass on floats, zeros where none is ``present``."""
+        value = None if sent is None else sent.view(torch.uint8).numpy().tobytes()
+        data = self.coder.raw(int(present.sum()) * dtype.itemsize, value, charge)
+        tensor = torch.zeros(len(present), dtype=dtype)
+        if data:
+            tensor[torch.from_numpy(present)] = torch.frombuffer(bytearray(data), dtype=dtype)
+        return tensor
 
-    def _codebook(self, integers: list[int], sent: Tensor | None, charge: str) -> Tensor:
-        low, high = min(0, *integers, 0), max(0, *integers, 0)
-        patterns = [0] * (high - low + 1)
+    def _codebook(self, name: str, integers: NDArray[np.int64], sent: Tensor | None, charge: str) -> Tensor:
+        low, high = int(integers.min(initial=0)), int(integers.max(initial=0))
+        if high - low >= MAX_CODEBOOK:
+            raise ValueError(f"The weight stream holds an integer of {name!r} beyond any codebook.")
+        patterns, values = [0] * (high - low + 1), None if sent is None else _patterns(sent)
         for side, end in ((1, high), (-1, -low)):
             for place in range(1, end + 1):
                 at = side * place - low
                 before = self.first[side] if place == 1 else patterns[at - side]
-                change = None if sent is None else _pattern(sent[at]) - before
+                change = None if values is None else values[at] - before
                 patterns[at] = before + self.codebooks.signed(change, charge)
                 if place == 1:
                     self.first[side] = patterns[at]
-        return torch.stack([_float(pattern, torch.float16) for pattern in patterns])
+        return _from_patterns(patterns, torch.float16)
 
 
-def _pattern(value: Tensor) -> int:
-    """Bit pattern of a 16-bit float as a signed integer, in the order of the values."""
-    bits = int(value.view(torch.int16)) & 0xFFFF
-    return bits if bits < 0x8000 else 0x8000 - bits
+def _patterns(values: Tensor) -> list[int]:
+    """Bit patterns of 16-bit floats, (n,), as signed integers, in the order of the values."""
+    bits = values.cpu().view(torch.int16).numpy().astype(np.int64)
+    return np.where(bits >= 0, bits, -0x8000 - bits).tolist()
 
 
-def _float(pattern: int, dtype: torch.dtype) -> Tensor:
-    """The 16-bit float of a bit pattern, a tensor without dimensions."""
-    if abs(pattern) >= 0x8000:
+def _from_patterns(patterns: list[int], dtype: torch.dtype) -> Tensor:
+    """The 16-bit floats of bit patterns, (n,)."""
+    if max(map(abs, patterns)) >= 0x8000:
         raise ValueError("The weight stream holds a step or a codebook entry that is not a number.")
-    bits = pattern if pattern >= 0 else abs(pattern) - 0x8000
+    bits = [pattern if pattern >= 0 else -0x8000 - pattern for pattern in patterns]
     return torch.tensor(bits, dtype=torch.int16).view(dtype)
 
 
@@ -152,7 +165,9 @@ def _kind(name: str, sent: Tensor | Quantised) -> int:
             if sent.dtype == dtype:
                 if not sent.isfinite().all():
                     raise ValueError(f"{name!r} holds a weight that is not finite; it cannot be sent.")
-                return kind
+                zeros, size = int((sent == 0).sum()), sent.numel()
+                sparse = mask_bits_at_most(zeros, size) < 8 * dtype.itemsize * zeros
+                return kind + SPARSE if sparse else kind
         raise ValueError(f"{name!r} is {sent.dtype}; send float32, float16, bfloat16 or integers.")
     symbols, step, codebook = sent
     if symbols.dtype != torch.int64:
@@ -167,6 +182,8 @@ def _kind(name: str, sent: Tensor | Quantised) -> int:
         raise ValueError(
             f"Codebook of {name!r} must hold float16 values of the integers {low} to {high} and no others."
         )
+    if high - low >= MAX_CODEBOOK:
+        raise ValueError(f"Codebook of {name!r} has more than {MAX_CODEBOOK:,} entries; use a step.")
     if not codebook.isfinite().all() or codebook[-low] != 0:
         raise ValueError(f"Codebook of {name!r} must be finite, and 0.0 for the integer 0.")
     return CODEBOOK
@@ -247,7 +264,7 @@ def stream_length(data: bytes) -> int:
 
 
 def decode_weights(data: bytes, shapes: Shapes) -> dict[str, Tensor | Quantised]:
-    """What ``encode_weights`` was given, exactly.
+    """What ``encode_weights`` was given, every number equal to what it was.
 
     Args:
         data: Begins with a weight stream; what stands behind it is not read.

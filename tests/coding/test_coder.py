@@ -50,6 +50,33 @@ def test_nothing_shorter_would_do(flags: tuple[int, ...]) -> None:
             assert [receiver.flag(p, None, "") for p in P] != list(flags)
 
 
+@pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF])
+@pytest.mark.parametrize("flags", [(), (0,), (1, 1, 0, 0), (0, 1, 1, 1)])
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 2000])
+def test_long_ends_are_cut_and_carried_where_they_can_be(
+    byte: int, flags: tuple[int, ...], count: int
+) -> None:
+    sender = send(list(flags), P[: len(flags)])
+    sender.raw(count, bytes([byte]) * count, "bytes")
+
+    def readable(payload: bytes) -> bool:
+        receiver = Receiver(payload)
+        try:
+            found = [receiver.flag(p, None, "") for p in P[: len(flags)]]
+            return found == list(flags) and receiver.raw(count, None, "") == bytes([byte]) * count
+        except AssertionError:
+            return False
+
+    payload = sender.payload()
+    assert readable(payload)
+    if payload:
+        cut = payload[:-1]
+        above = (int.from_bytes(cut, "big") + 1).to_bytes(len(payload), "big")[1:]
+        assert not readable(cut)
+        assert not readable(above)
+    assert len(payload) <= count + 2
+
+
 def test_bytes_exceed_the_ideal_length_by_little() -> None:
     rng = np.random.default_rng(1)
     p = rng.uniform(0.01, 0.5, 20_000)

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,33 @@ def test_a_message_comes_back_and_its_charges_sum_to_its_size(message: Message) 
     assert sum(stream.charges.values()) == 8 * len(stream.data)
     assert weight_bits(message) == pytest.approx(8 * len(stream.data) - stream.charges["framing"])
     assert 20 < stream.charges["framing"] < 56
+
+
+def numbers(count: int, modulus: int) -> list[int]:
+    """Numbers that look random, the same everywhere."""
+    state, found = 1, []
+    for _ in range(count):
+        state = (1103515245 * state + 12345) % 2**31
+        found.append((state >> 16) % modulus)
+    return found
+
+
+def test_bytes_are_those_of_the_first_version() -> None:
+    symbols = torch.tensor([max(0, k - 12) * (-1) ** k for k in numbers(40 * 30, 20)]).reshape(40, 30)
+    values = (torch.arange(-7, 7) * 0.125).half()
+    message: dict[str, Tensor | Quantised] = {
+        "grid": Quantised(symbols, 0.0625),
+        "book": Quantised(symbols[:20], 1.0, values),
+        "count": torch.tensor([10**k * (-1) ** k for k in range(19)]),
+        "coarse": grid(0, 1, -5, step=3.0),
+        "raw": torch.tensor([1.0, -2.5, 0.1]),
+        "half": torch.tensor([[1.0], [-2.5]]).half(),
+        "brain": torch.tensor(3.0).bfloat16(),
+    }
+    data = encode_weights(message).data
+    assert len(data) == 648
+    digest = "91a10eedc6eb85efff4b39d25d428a184c904a331234e22915bbb2a9f3a1752f"
+    assert hashlib.sha256(data).hexdigest() == digest
 
 
 @pytest.mark.parametrize("seed", range(20))
