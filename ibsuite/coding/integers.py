@@ -2,13 +2,9 @@
 
 An integer k is taken apart into yes-no questions, in the style of DeepCABAC (Wiedemann et al. 2020,
 arXiv 1907.11900): is it not zero (not asked where the mask says so), is it negative, has |k| more than 1, 2,
-... binary digits, which are they below the first, from the top. Each question has a context, and each
-context two counts: the answer is yes (1) with probability
-
-    p = (n1 + 1/2) / (n0 + n1 + 1),
-
-n0 and n1 counting the answers in that context before (Krichevsky & Trofimov 1981). Sender and receiver
-count alike, so that nothing but the answers is sent.
+... binary digits, which are they below the first, from the top. Each question has a context, under
+whose counts (``ibsuite.coding.counts``) the answer is passed on, yes being 1. Sender and receiver count
+alike, so that nothing but the answers is sent.
 """
 
 from collections import defaultdict

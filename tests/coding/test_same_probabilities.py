@@ -110,6 +110,6 @@ def test_of_counts_whatever_the_contexts() -> None:
 
 
 def test_integers_without_end_are_refused() -> None:
-    for value in (2**62, -(2**62), -(2**63)):
+    for values in ([1, 2**62], [-(2**62), 1], [-(2**63), 1], np.array([2**64 - 1], dtype=np.uint64)):
         with pytest.raises(ValueError, match="2\\^62"):
-            pass_nonzeros(Sender(), 2, np.array([1, value]), "weights")
+            pass_nonzeros(Sender(), len(values), np.asarray(values), "weights")  # type: ignore[arg-type]

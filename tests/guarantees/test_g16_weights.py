@@ -58,6 +58,7 @@ def messages(network: LeNet) -> dict[str, Message]:
     return {
         "raw": weights,
         "half": {name: tensor.half() for name, tensor in weights.items()},
+        "sparse": {name: tensor.half() for name, tensor in pruned.items()},
         "uniform": {name: quantise_uniform(tensor, 0.05) for name, tensor in pruned.items()},
         "codebook": {name: quantise_kmeans(tensor, 8) for name, tensor in pruned.items()},
     }
