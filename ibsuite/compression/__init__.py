@@ -1,8 +1,10 @@
 """Fewer and coarser numbers for the same network: pruning, quantisation, random subspaces."""
 
 from ibsuite.compression.entropy_model import LogisticMixture
+from ibsuite.compression.grams import layer_grams
 from ibsuite.compression.importance import OBJECTIVES, Importance, Moments, importance, weight_moments
 from ibsuite.compression.kmeans import Clusters, weighted_kmeans
+from ibsuite.compression.optimal_brain import LayerPruning, OptimalBrainPruning, optimal_brain_quantise
 from ibsuite.compression.pruning import prune, zeroing_costs
 from ibsuite.compression.quantise import quantise_clusters, quantise_kmeans, quantise_uniform
 from ibsuite.compression.subspaces import random_projection
@@ -11,9 +13,13 @@ __all__ = [
     "OBJECTIVES",
     "Clusters",
     "Importance",
+    "LayerPruning",
     "LogisticMixture",
     "Moments",
+    "OptimalBrainPruning",
     "importance",
+    "layer_grams",
+    "optimal_brain_quantise",
     "prune",
     "quantise_clusters",
     "quantise_kmeans",
