@@ -8,6 +8,12 @@ from ibsuite.figures.information_plane import embedding_figure, information_plan
 from ibsuite.figures.noise_curve import noise_curve_figure
 from ibsuite.figures.offline import offline_figure
 from ibsuite.figures.prequential import prequential_figure
+from ibsuite.figures.rate_distortion import (
+    Filling,
+    RatePoint,
+    rate_comparison_figure,
+    water_filling_figure,
+)
 from ibsuite.figures.representation import representation_figure
 from ibsuite.figures.robustness import robustness_figure
 from ibsuite.figures.tradeoff import Compressed, tradeoff_figure
@@ -16,8 +22,10 @@ from ibsuite.figures.training import training_figure
 __all__ = [
     "Bar",
     "Compressed",
+    "Filling",
     "Panel",
     "PlanePoint",
+    "RatePoint",
     "bottleneck_figure",
     "calibration_figure",
     "codes_figure",
@@ -27,8 +35,10 @@ __all__ = [
     "noise_curve_figure",
     "offline_figure",
     "prequential_figure",
+    "rate_comparison_figure",
     "representation_figure",
     "robustness_figure",
     "tradeoff_figure",
     "training_figure",
+    "water_filling_figure",
 ]

@@ -53,6 +53,18 @@ from ibsuite.information.kernels import (
 from ibsuite.information.mixture import MixtureInformation, mixture_information
 from ibsuite.information.noise_curve import Between, between, critic_estimates
 from ibsuite.information.plug_in import binned, ksg
+from ibsuite.information.rate_distortion import (
+    BreakPoints,
+    UniformCode,
+    WaterFilling,
+    entropy_bound_bits,
+    entropy_coded_uniform,
+    gaussian_rate_bits,
+    gaussian_test_channel,
+    linear_rate_bits,
+    linear_rate_bound_bits,
+)
+from ibsuite.information.relu_unit import prune_least_important, relu_distortion
 from ibsuite.information.samples import normal_scores
 from ibsuite.information.sparsity import GatedQuadratic, LocalMinimum, find_local_minimum
 from ibsuite.information.training import TrainedCritic, apply, read_scores, train_critic
@@ -66,6 +78,7 @@ __all__ = [
     "BottleneckPoint",
     "Bound",
     "BoundValue",
+    "BreakPoints",
     "Critic",
     "DonskerVaradhan",
     "Estimate",
@@ -83,6 +96,8 @@ __all__ = [
     "MixtureInformation",
     "SeparableCritic",
     "TrainedCritic",
+    "UniformCode",
+    "WaterFilling",
     "apply",
     "architecture_aware",
     "best_marginal_variance",
@@ -92,12 +107,16 @@ __all__ = [
     "correlation_of",
     "critic_estimates",
     "difference_of_entropies",
+    "entropy_bound_bits",
+    "entropy_coded_uniform",
     "find_local_minimum",
     "gate_information_upper_bits",
     "gate_kl_bits",
     "gaussian_bottleneck",
     "gaussian_information_nats",
     "gaussian_mi_bits",
+    "gaussian_rate_bits",
+    "gaussian_test_channel",
     "kernel_bounds",
     "kernel_information_nats",
     "kernel_rates_nats",
@@ -105,13 +124,17 @@ __all__ = [
     "layer_outputs",
     "linear_gaussian_mi_bits",
     "linear_gaussian_mi_nats",
+    "linear_rate_bits",
+    "linear_rate_bound_bits",
     "mixture_information",
     "noisy_outputs",
     "noisy_upper",
     "normal_scores",
     "off_diagonal",
     "pairs_ceiling_bits",
+    "prune_least_important",
     "read_scores",
+    "relu_distortion",
     "scores",
     "table_mi_bits",
     "train_critic",
