@@ -1,5 +1,7 @@
 """Fewer and coarser numbers for the same network: pruning, quantisation, random subspaces."""
 
+from ibsuite.compression.code_lengths import entropy_bits, huffman_bits, paper_bits, paper_ratio
+from ibsuite.compression.entropy_constrained import quantise_entropy_constrained
 from ibsuite.compression.entropy_model import LogisticMixture
 from ibsuite.compression.grams import layer_grams
 from ibsuite.compression.importance import OBJECTIVES, Importance, Moments, importance, weight_moments
@@ -17,11 +19,16 @@ __all__ = [
     "LogisticMixture",
     "Moments",
     "OptimalBrainPruning",
+    "entropy_bits",
+    "huffman_bits",
     "importance",
     "layer_grams",
     "optimal_brain_quantise",
+    "paper_bits",
+    "paper_ratio",
     "prune",
     "quantise_clusters",
+    "quantise_entropy_constrained",
     "quantise_kmeans",
     "quantise_uniform",
     "random_projection",

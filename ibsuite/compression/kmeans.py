@@ -330,7 +330,7 @@ def weighted_kmeans(
             finite, or importances negative or of another shape.
 
     Source: Gao, Liu, Wang & Oh 2019 (arXiv 1810.06401), Algorithm 2; Choi, El-Khamy & Lee 2016
-    (arXiv 1612.01543), eq. 7, for H = 0.
+    (arXiv 1612.01543), for H = 0.
     """
     flat, quadratics, quartics = checked_importances(weights, quadratic, quartic)
     different = len(np.unique(flat))
