@@ -55,17 +55,17 @@ def _in_chunks(compute: Callable[..., Tensor], numbers_per_row: int, *tensors: T
     return torch.cat([compute(*parts) for parts in zip(*(each.split(rows) for each in tensors), strict=True)])
 
 
-def _supports(gram: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _supports(gram: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row of ``kept``, (r, d): where its kept columns are, (r, k), and G on these, (r, k, k).
 
-    Rows that keep fewer than others are filled up with columns that are not kept, for which the matrix is
-    that of an input of its own; the second result says which are real, (r, k).
+    Rows that keep fewer than others are filled up with columns that are not kept; in the matrix these are
+    inputs of size 1 that nothing else is correlated with.
     """
     most = int(kept.sum(1).max())
     places = kept.long().argsort(dim=1, descending=True, stable=True)[:, :most]
     real = kept.gather(1, places)
     blocks = gram[places[:, :, None], places[:, None, :]] * (real[:, :, None] & real[:, None, :])
-    return places, real, blocks + torch.diag_embed((~real).double())
+    return places, blocks + torch.diag_embed((~real).double())
 
 
 def _removal(weights: Tensor, inverse: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class LayerPruning:
 
     def _fit(self, w: Tensor, kept: Tensor) -> Tensor:
         """Least squares on the kept columns of each row: (G_SS)^-1 G_S: w, as a change of w."""
-        places, _, blocks = _supports(self.gram, kept)
+        places, blocks = _supports(self.gram, kept)
         missing = (w.masked_fill(kept, 0) @ self.gram).gather(1, places)
         change = torch.cholesky_solve(missing[:, :, None], _cholesky(blocks))[:, :, 0]
         return torch.where(kept, w.scatter_add(1, places, change), 0)
@@ -284,11 +284,11 @@ def optimal_brain_quantise(
 
 
 def _round_kept(w: Tensor, kept: Tensor, gram: Tensor, codebook: Tensor) -> Tensor:
-    """Rounding of the kept columns of each row, which has a factor of its own for them; zero elsewhere."""
-    places, real, blocks = _supports(gram, kept)
+    """Rounding of each row's kept columns, for which it has a factor of its own; the others are zero."""
+    places, blocks = _supports(gram, kept)
     factors = _cholesky(blocks.flip(1, 2)).flip(1, 2).mT.contiguous()
     rounded = _round_in_turn(w.gather(1, places), factors, codebook)
-    return torch.zeros_like(w).scatter(1, places, rounded * real)
+    return torch.zeros_like(w).scatter(1, places, rounded)
 
 
 def _round_in_turn(w: Tensor, factors: Tensor, codebook: Tensor) -> Tensor:

@@ -295,6 +295,14 @@ def test_values_have_the_type_of_the_weight() -> None:
     assert (optimal_brain_quantise(w, gram_of(12), torch.tensor([0.25])) == 0.25).all()
 
 
+def test_errors_are_those_of_values_as_they_are_stored() -> None:
+    w, values = normal(50, 12).bfloat16(), torch.linspace(-2, 2, 30)
+    found = optimal_brain_quantise(w, gram_of(12), values)
+    exact = optimal_brain_quantise(w.double(), gram_of(12), values.bfloat16())
+    assert torch.equal(found.double(), exact)
+    assert not torch.equal(found, optimal_brain_quantise(w.double(), gram_of(12), values).bfloat16())
+
+
 # Refusals
 
 
