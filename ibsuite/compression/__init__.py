@@ -4,8 +4,9 @@ from ibsuite.compression.code_lengths import entropy_bits, huffman_bits, paper_b
 from ibsuite.compression.entropy_constrained import quantise_entropy_constrained
 from ibsuite.compression.entropy_model import LogisticMixture
 from ibsuite.compression.grams import layer_grams
-from ibsuite.compression.importance import OBJECTIVES, Importance, Moments, importance, weight_moments
+from ibsuite.compression.importance import OBJECTIVES, Importance, importance
 from ibsuite.compression.kmeans import Clusters, weighted_kmeans
+from ibsuite.compression.moments import Moments, weight_moments
 from ibsuite.compression.optimal_brain import LayerPruning, OptimalBrainPruning, optimal_brain_quantise
 from ibsuite.compression.pruning import prune, zeroing_costs
 from ibsuite.compression.quantise import quantise_clusters, quantise_kmeans, quantise_uniform
