@@ -27,6 +27,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ibsuite import record
 from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
+from ibsuite.callbacks.messages import load_weights, sent_tensors
+from ibsuite.coding import decode_weights, stream_length
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
 
@@ -259,19 +261,55 @@ def finished_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L
         Refusal: there is no final checkpoint, or it does not fit the method.
     """
     path = run / record.FINAL
+    if (run / record.SOURCE).is_file():
+        raise Refusal(f"{run} has compressed a network that another run has trained; give that one")
     if not path.is_file():
         raise Refusal(f"{run} has no {record.FINAL}: an unfinished run; finish it with --ckpt_path=last")
-    one = ["--logger=null", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
-    cli = SuiteCLI([f"--config={run / record.CONFIG}", *one, "--trainer.enable_progress_bar=false"])
-    method, data, device = cli.model, cli.datamodule, cli.trainer.strategy.root_device
+    cli = _built_as(run / record.CONFIG)
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    method.on_load_checkpoint(checkpoint)  # first: the network may have got another form
+    cli.model.on_load_checkpoint(checkpoint)  # first: the network may have got another form
     try:
-        method.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError:
+        cli.model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, KeyError):
         raise Refusal(f"{path} does not fit the network of its config") from None
-    data.setup("fit")
-    return method.to(device).eval(), data, cli.code
+    return _ready(cli)
+
+
+def sent_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
+    """Method, data and code of a run as a receiver has them: weights from ``message/weights.bin`` alone.
+
+    For codes that send a network whose form stands in the config: two-part, network compression and
+    the curves of ``python -m ibsuite.compress``.
+
+    Raises:
+        Refusal: there is no such file, or it is cut off, altered, or of another network.
+    """
+    path, source = run / record.WEIGHTS, run / record.SOURCE
+    if not path.is_file():
+        raise Refusal(f"{run} has no {record.WEIGHTS}: its code sends no weights, or it is unfinished")
+    cli = _built_as(source if source.is_file() else run / record.CONFIG)
+    shapes = {name: tensor.shape for name, tensor in sent_tensors(cli.model).items()}
+    data = path.read_bytes()
+    try:
+        message = decode_weights(data, shapes)
+        if stream_length(data) != len(data):
+            raise ValueError("Bytes stand behind the weight stream.")
+    except ValueError as error:
+        raise Refusal(f"{path} cannot be read: {error}") from None
+    load_weights(cli.model, message)
+    return _ready(cli)
+
+
+def _built_as(config: Path) -> SuiteCLI:
+    """Everything that a run's config names, untrained, for one process."""
+    one = ["--logger=null", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
+    return SuiteCLI([f"--config={config}", *one, "--trainer.enable_progress_bar=false"])
+
+
+def _ready(cli: SuiteCLI) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
+    cli.datamodule.trainer = cli.trainer  # batches are made on its device
+    cli.datamodule.setup("fit")
+    return cli.model.to(cli.trainer.strategy.root_device).eval(), cli.datamodule, cli.code
 
 
 def flat_settings(config: Namespace) -> dict[str, Any]:

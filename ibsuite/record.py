@@ -20,6 +20,7 @@ from typing import Any
 
 SCHEMA = 1
 CONFIG = "config.yaml"
+SOURCE = "source.yaml"
 CODELENGTH = "codelength.json"
 COMPRESSION = "compression.json"
 BOTTLENECK = "bottleneck.json"
@@ -30,6 +31,7 @@ EMBEDDING = "embedding.npz"
 NETWORK = "network"
 LABELS = "labels.npz"
 CURVE = "curve.csv"
+TUNING = "tuning.csv"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 LAST = "checkpoints/last.ckpt"

@@ -31,8 +31,10 @@ def _report(options: argparse.Namespace) -> None:
         draw_curves,
         draw_embedding,
         draw_information,
+        draw_rate_distortion,
         draw_runs,
         draw_tradeoff,
+        draw_tuning,
         print_runs,
         publish,
         write_csv,
@@ -49,6 +51,8 @@ def _report(options: argparse.Namespace) -> None:
         ("bottleneck", options.bottleneck),
         ("information", options.information),
         ("embedding", options.embedding),
+        ("rate_distortion", options.rate_distortion),
+        ("tuning", options.tuning),
     ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
@@ -80,6 +84,10 @@ def _report(options: argparse.Namespace) -> None:
         print(f"figure: {draw_information(runs, options.information)}")
     if options.embedding is not None:
         print(f"figure: {draw_embedding(runs, options.embedding, options.layer)}")
+    if options.rate_distortion is not None:
+        print(f"figure: {draw_rate_distortion(runs, options.rate_distortion)}")
+    if options.tuning is not None:
+        print(f"figure: {draw_tuning(runs, options.tuning)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -100,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--information", type=Path, metavar="PNG", help="draw what layers know of inputs and labels")
     add("--embedding", type=Path, metavar="PNG", help="draw a layer of each run by t-SNE, side by side")
     add("--layer", type=int, default=1, metavar="N", help="of --embedding; default: %(default)s, the first")
+    add("--rate_distortion", type=Path, metavar="PNG", help="draw curves of python -m ibsuite.compress")
+    add("--tuning", type=Path, metavar="PNG", help="draw held-out readings over temperature and damping")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser

@@ -50,10 +50,7 @@ def price(
 ) -> Tensor:
     """Logits of the labels at ``rows``, the same on every rank, (n, K), float32, on the CPU.
 
-    Pricing is float32 and in evaluation mode whatever the training precision. Ranks take whole
-    batches in turn; nothing is padded and nothing is priced twice. With ``views``, the logits are
-    averaged over the input as it is and so many augmented views of it: the normalised geometric
-    mean of the predictions, which the receiver, who has the inputs, can form as well.
+    Ranks take whole batches in turn; nothing is padded and nothing is priced twice.
 
     Args:
         trainer: says which rank this is, and adds up over ranks.
@@ -63,18 +60,46 @@ def price(
         views: number of augmented views beside the input itself.
         batch_size: inputs at a time.
     """
+    logits = logits_at(
+        classifier, sequence, rows, views, batch_size, (trainer.global_rank, trainer.world_size)
+    )
+    summed: Tensor = trainer.strategy.reduce(logits, reduce_op="sum") if trainer.world_size > 1 else logits
+    return summed.cpu().clone()
+
+
+def logits_at(
+    classifier: Classifier,
+    sequence: LabelledInputs,
+    rows: Tensor,
+    views: int = 0,
+    batch_size: int = PRICING_BATCH,
+    share: tuple[int, int] = (0, 1),
+) -> Tensor:
+    """Logits of the inputs at ``rows``, (n, K), float32, on the classifier's device.
+
+    Float32 and in evaluation mode whatever the training precision. With ``views``, the logits are
+    averaged over the input as it is and so many augmented views of it: the normalised geometric
+    mean of the predictions, which the receiver, who has the inputs, can form as well.
+
+    Args:
+        classifier: the LightningModule that gives the logits.
+        sequence: gives the inputs. Labels are not looked at.
+        rows: positions in coding order, (n,).
+        views: number of augmented views beside the input itself.
+        batch_size: inputs at a time.
+        share: rank and world size; logits of other ranks' batches are zero.
+    """
     assert isinstance(classifier, L.LightningModule)
     device = classifier.device
     logits = torch.zeros(len(rows), sequence.num_classes, device=device)
-    starts = range(0, len(rows), batch_size)[trainer.global_rank :: trainer.world_size]
+    rank, world = share
     with torch.inference_mode(), full_float32(device), evaluating(classifier):
-        for start in starts:
+        for start in range(0, len(rows), batch_size)[rank::world]:
             some = rows[start : start + batch_size]
             for view in range(views + 1):
                 x = sequence.inputs(some, device, view)
                 logits[start : start + len(some)] += classifier.logits(x).float() / (views + 1)
-    summed: Tensor = trainer.strategy.reduce(logits, reduce_op="sum") if trainer.world_size > 1 else logits
-    return summed.cpu().clone()
+    return logits
 
 
 def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:

@@ -4,6 +4,7 @@ from ibsuite.figures.bottleneck import PlanePoint, bottleneck_figure
 from ibsuite.figures.calibration import calibration_figure
 from ibsuite.figures.codes import Bar, Panel, codes_figure
 from ibsuite.figures.compression import compression_figure
+from ibsuite.figures.compression_curves import compression_curves_figure, tuning_figure
 from ibsuite.figures.information_plane import embedding_figure, information_plane_figure
 from ibsuite.figures.noise_curve import noise_curve_figure
 from ibsuite.figures.offline import offline_figure
@@ -29,6 +30,7 @@ __all__ = [
     "bottleneck_figure",
     "calibration_figure",
     "codes_figure",
+    "compression_curves_figure",
     "compression_figure",
     "embedding_figure",
     "information_plane_figure",
@@ -40,5 +42,6 @@ __all__ = [
     "robustness_figure",
     "tradeoff_figure",
     "training_figure",
+    "tuning_figure",
     "water_filling_figure",
 ]

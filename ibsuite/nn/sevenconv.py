@@ -15,10 +15,11 @@ class SevenConv(nn.Module):
           ─ ReLU ─ 2x2 max pool ─ linear ─ logits
 
     Three stages of c, 2c and 4c channels, then one convolution to 8c. The network that Gao et al. 2019
-    compress on CIFAR-10 and CIFAR-100 is that of the repository which they link, aaron-xichen/pytorch-playground,
-    with biases that its batch norms take out again; their text counts five convolutions and three linear
-    layers. Kaiming normal convolutions, Xavier uniform linear layer, zero bias. On images smaller than theirs
-    a pool is left out, or the last convolution padded, where nothing would be left of a map.
+    compress on CIFAR-10 and CIFAR-100 is that of the repository which they link
+    (aaron-xichen/pytorch-playground), with biases that its batch norms take out again; their text counts
+    five convolutions and three linear layers. Kaiming normal convolutions, Xavier uniform linear layer, zero
+    bias. On images smaller than theirs a pool is left out, or the last convolution padded, where nothing
+    would be left of a map.
 
     ======== ========== =======================
     channels    classes parameters, 3 x 32 x 32

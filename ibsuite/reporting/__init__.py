@@ -6,6 +6,7 @@ from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, wr
 from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
 from ibsuite.reporting.information import draw_embedding, draw_information
 from ibsuite.reporting.publish import publish
+from ibsuite.reporting.rate_distortion import draw_rate_distortion, draw_tuning
 from ibsuite.reporting.runs import Run, find_runs, load_run
 from ibsuite.reporting.show import (
     draw_bottleneck,
@@ -32,9 +33,11 @@ __all__ = [
     "draw_curves",
     "draw_embedding",
     "draw_information",
+    "draw_rate_distortion",
     "draw_run",
     "draw_runs",
     "draw_tradeoff",
+    "draw_tuning",
     "experiments_table",
     "find_runs",
     "load_run",

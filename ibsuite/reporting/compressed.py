@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from ibsuite.figures import Compressed
@@ -18,6 +17,7 @@ from ibsuite.reporting.formats import (
 )
 from ibsuite.reporting.published_networks import PublishedNetwork, published_networks
 from ibsuite.reporting.runs import Run, by_seed
+from ibsuite.reporting.table import plain_table
 
 NAME_WIDTH = 20
 """What 80 columns leave beside the numbers."""
@@ -104,16 +104,7 @@ def _point(run: Run) -> Compressed:
 
 
 def _table(title: str, runs: Sequence[Run]) -> tuple[Table, list[str]]:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        min_width=min(len(title), 80),
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(title)
     table.add_column("run\n  widths left", no_wrap=True)
     first = runs[0].compression or {}
     batches = list(first["latency_seconds"]["full"])

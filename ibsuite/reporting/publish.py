@@ -11,6 +11,7 @@ from ibsuite import record
 from ibsuite.reporting.bottleneck import bottleneck_numbers
 from ibsuite.reporting.compressed import compressed_numbers
 from ibsuite.reporting.formats import mean_std
+from ibsuite.reporting.rate_distortion import curve_numbers
 from ibsuite.reporting.robustness import robustness_numbers
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
 
@@ -122,8 +123,9 @@ def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
         'python -m ibsuite.fit --seed_everything=0'
     """
     words = _words(commands[0])
-    if words[:3] == ["python", "-m", "ibsuite.switch"]:  # the seeds are those of the runs that it names
-        return "; ".join(shlex.join(_words(line)) for line in commands)
+    if words[:3] in (["python", "-m", f"ibsuite.{name}"] for name in ("switch", "compress")):
+        # The seeds are those of the runs that the command names.
+        return "; ".join(dict.fromkeys(shlex.join(_words(line)) for line in commands))
     if len(seeds) == 1:
         return shlex.join([*words, f"--seed_everything={seeds[0]}"])
     numbers = " ".join(map(str, seeds))
@@ -213,4 +215,5 @@ def _measured(run: Run) -> dict[str, float]:
         tested = {**tested, **robustness_numbers(run.robustness)}
     found.update(tested)
     found.update(cost)
+    found.update(curve_numbers(run))
     return {key: value for key, value in found.items() if type(value) in (int, float)}

@@ -12,6 +12,7 @@ from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
 from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tradeoff_settings
 from ibsuite.reporting.information import draw_information
+from ibsuite.reporting.rate_distortion import curves_tables
 from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
 
 
@@ -35,6 +36,9 @@ def print_runs(runs: Sequence[Run]) -> None:
         console.print()
         for note in notes:
             console.print(note, markup=False)
+        console.print()
+    for curve in curves_tables(runs):
+        console.print(curve)
         console.print()
     for comparison in compare(runs) if len(runs) > 1 else []:
         console.print(codes_table(comparison))

@@ -22,7 +22,7 @@ READINGS = {  # what may be decoded, but was not announced, bears no mark
 
 def blocks_table(run: Run) -> Table:
     """What each block of labels cost, bits, with the ratio up to its end."""
-    table = _table(f"blocks of {run.experiment}/{run.name}")
+    table = plain_table(f"blocks of {run.experiment}/{run.name}")
     for header in ("block", "labels", "bits", "bits / label", "accuracy", "ratio so far"):
         table.add_column(header, justify="right", no_wrap=True)
     for index, part in enumerate(run.document["parts"]):
@@ -42,7 +42,7 @@ def charges_table(run: Run) -> Table:
     """The bill of one run, bits: charges, total, yardsticks, readings that are not codes, cost."""
     document, uniform = run.document, run.document["uniform_bits"]
     data = document["data"]
-    table = _table(
+    table = plain_table(
         f"{data['name']}, {data['num_labels']:,} labels of {data['num_classes']} classes, "
         f"{document['code']} code, seed {run.seed}"
     )
@@ -79,7 +79,7 @@ def charges_table(run: Run) -> Table:
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """Several runs side by side, bits: one row each, a section per experiment."""
-    table = _table("runs")
+    table = plain_table("runs")
     table.add_column("run", no_wrap=True)
     for header in ("seed", "total", "ratio", "test", "time"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -104,7 +104,7 @@ def experiments_table(runs: Sequence[Run]) -> Table:
 
     Runs in one folder that differ in more than the seed are not averaged: they get rows of their own.
     """
-    table = _table("mean ± standard deviation over n seeds")
+    table = plain_table("mean ± standard deviation over n seeds")
     table.add_column("experiment", no_wrap=True)
     for header in ("n", "total", "ratio", "test %"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -123,7 +123,8 @@ def experiments_table(runs: Sequence[Run]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """An empty table in the style of all tables, its title to the left."""
     return Table(
         title=title,
         title_justify="left",

@@ -1,0 +1,220 @@
+"""``python -m ibsuite.compress RUN...``: what finished runs' networks lose when they are pruned or quantised.
+
+Only what a call needs is imported, so that ``--help`` and a mistyped path answer at once.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+DECISIVE = (
+    "temperatures",
+    "mus",
+    "samples",
+    "scope",
+    "curvature",
+    "probes",
+    "retrain_epochs",
+    "retrain_rate",
+)
+METHODS = ("prune", "quantise", "prune_quantise", "entropy_constrained")
+PAPER = ["baseline", "unsupervised", "gradient", "hessian", "gradient_hessian"]
+OBJECTIVES = (*PAPER, "regression", "optimal_brain")
+KEPT = [0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compress, write and print; exit code 2 with one sentence where that cannot be honoured."""
+    options, rest = _parser().parse_known_args(arguments)
+    for path in options.runs:
+        if not path.is_dir():
+            return _refused(f"{path} is not a folder; give a run or a folder of runs")
+    if rest and not options.config:
+        return _refused(f"{rest[0]} is no option; --help lists them, and --config takes those of a training")
+    if not options.runs and not options.config:
+        return _refused("give a finished run, a folder of runs, or a --config to train by")
+    from ibsuite.cli import quiet
+    from ibsuite.interface import Refusal
+
+    quiet()
+    try:
+        runs = [*options.runs, *([_trained(options.config, rest)] if options.config else [])]
+        _compress(options, runs)
+    except (Refusal, ValueError) as error:
+        return _refused(str(error))
+    return 0
+
+
+def _refused(sentence: str) -> int:
+    print(f"ibsuite.compress: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _trained(configs: Sequence[str], rest: Sequence[str]) -> Path:
+    """The run of these configs and options, trained now if it is not finished."""
+    from ibsuite.cli import SuiteCLI
+    from ibsuite.interface import Refusal
+    from ibsuite.reporting.runs import is_finished
+
+    args = [*(f"--config={config}" for config in configs), *rest]
+    run = SuiteCLI(args).run
+    if not is_finished(run):
+        print(f"training {run}", flush=True)
+        done = subprocess.run([sys.executable, "-m", "ibsuite.fit", *args, "--ckpt_path=last"], check=False)
+        if done.returncode:
+            raise Refusal(f"{run} was not trained to its end; what went wrong stands above")
+    return run
+
+
+def _compress(options: argparse.Namespace, sources: Sequence[Path]) -> None:
+    from ibsuite.reporting import find_runs, load_run, print_runs
+    from ibsuite.reporting.runs import is_finished
+    from ibsuite.tradeoffs import curve_folder, settings
+
+    grids = {
+        method: settings(method, options.kept, options.clusters, options.steps) for method in options.methods
+    }
+    decisive = {name: getattr(options, name) for name in DECISIVE}
+    suffix = "_network" * (options.scope == "network") + "_retrained" * bool(options.retrain_epochs)
+    made = []
+    for source in dict.fromkeys(run for path in sources for run in find_runs(path)):
+        load_run(source)  # refuses an unfinished one
+        out, wanted = options.out or source.resolve().parent.parent, []
+        for method, objective in product(options.methods, options.objectives):
+            if (method, objective) == ("entropy_constrained", "optimal_brain"):
+                continue  # the errors of a column are no costs of its weights one by one
+            grid = [dict(setting) for setting in grids[method]]
+            known = {"method": method, "objective": objective, "settings": grid, **decisive}
+            folder, config = curve_folder(source, out, f"{method}_{objective}{suffix}", known)
+            made.append(folder)
+            if is_finished(folder) and not options.overwrite:
+                print(f"{folder} is finished")
+            else:
+                wanted.append((folder, config))
+        if wanted:
+            _curves(options, source, wanted)
+    print_runs([load_run(run) for run in made])
+
+
+def _curves(options: argparse.Namespace, source: Path, wanted: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+    """Trace and write the curves of one trained run."""
+    from ibsuite.callbacks.result import provenance
+    from ibsuite.cli import finished_run
+    from ibsuite.interface import LabelSequence
+    from ibsuite.tradeoffs import Retraining, TrainedNetwork, begin_curve, trace, write_curve
+
+    module, data, code = finished_run(source)
+    assert isinstance(data, LabelSequence)
+    network = TrainedNetwork(
+        module,
+        data,
+        getattr(code, "validation_labels", 0),
+        options.samples,
+        options.scope,
+        options.curvature,
+        options.probes,
+        wanted[0][1]["seed_everything"],
+        options.objectives,
+    )
+    test = data.test_split()
+    compared = options.settings_compared * getattr(code, "settings_compared", 1)
+    for folder, config in wanted:
+        began, told = time.monotonic(), config["compress"]
+        begin_curve(folder, source, config)
+        logger = _logger(folder, config) if options.wandb else None
+        print(f"{folder}")
+
+        def tell(row: dict[str, Any], logger: Any = logger) -> None:
+            print(_line(row), flush=True)
+            if logger is not None:
+                logger.log_metrics({f"curve/{key}": value for key, value in row.items()})
+
+        curve = trace(
+            network,
+            told["objective"],
+            told["settings"],
+            options.temperatures,
+            options.mus,
+            Retraining(options.retrain_epochs, options.retrain_rate),
+            test,
+            tell,
+        )
+        seconds, found = time.monotonic() - began, provenance(module.device)
+        write_curve(folder, source, curve, data, compared, seconds, found)
+        if logger is not None:
+            logger.log_result({f"curve/{key}": value for key, value in curve.shortest.items()}, [], [])
+            logger.close()
+
+
+def _logger(folder: Path, config: dict[str, Any]) -> Any:
+    from ibsuite.loggers import WeightsAndBiases
+
+    logger = WeightsAndBiases()
+    experiment = config["experiment"]
+    logger.describe(folder, f"{experiment}/{folder.name}", experiment, config["compress"])
+    logger.begin()
+    return logger
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A point in one line: the setting, its size, and what it does to predictions."""
+    settings = [f"{name} {row[name]:g}" for name in ("kept", "clusters", "step") if name in row]
+    split = "test" if "test_accuracy" in row else "train"
+    return (
+        f"  {', '.join(settings):<24}{row['model_bits'] / 1000:>10.1f} kbit  {split} accuracy "
+        f"{100 * row[f'{split}_accuracy']:.2f} %, {row[f'{split}_nll_bits']:.4f} bits a label"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ibsuite.compress",
+        description="What the networks of finished runs lose when they are pruned or quantised: a curve for "
+        "every method and objective, each a run folder beside that of the network.",
+        epilog="With --config, further options are those of python -m ibsuite.fit.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("runs", nargs="*", type=Path, metavar="RUN", help="a finished run, or a folder of runs")
+    add("--config", action="append", metavar="NAME", help="train by this config first, if that is not done")
+    add("--methods", nargs="+", choices=METHODS, default=["prune", "quantise"], metavar="M",
+        help=f"{', '.join(METHODS)}; default: prune quantise")  # fmt: skip
+    add("--objectives", nargs="+", choices=OBJECTIVES, default=[*PAPER, "optimal_brain"], metavar="O",
+        help=f"{', '.join(OBJECTIVES)}; default: all but regression")  # fmt: skip
+    add("--kept", nargs="+", type=float, default=KEPT, metavar="R",
+        help="shares of the weights that are left; default: %(default)s")  # fmt: skip
+    add("--clusters", nargs="+", type=int, default=list(range(2, 17)), metavar="K",
+        help="values of each tensor's codebook; default: 2 to 16")  # fmt: skip
+    add("--steps", nargs="+", type=float, default=[0.25, 0.5, 0.75, 1.0, 1.5, 2.0], metavar="S",
+        help="of entropy-constrained grids; default: %(default)s")  # fmt: skip
+    add("--scope", choices=("tensor", "network"), default="tensor",
+        help="prune the same share of every tensor, or what costs least; default: %(default)s")  # fmt: skip
+    add("--temperatures", nargs="+", type=float, default=[1.0, 2.0, 3.0, 5.0, 9.0], metavar="T",
+        help="of the softmax behind importances, chosen by held-out labels; default: 1 2 3 5 9")  # fmt: skip
+    add("--mus", nargs="+", type=float, default=[0.0, 0.1, 1.0], metavar="MU",
+        help="dampings of the curvature, chosen on held-out labels; default: %(default)s")  # fmt: skip
+    add("--samples", type=int, metavar="N",
+        help="labels behind the importance; default: all that were trained on")  # fmt: skip
+    add("--curvature", choices=("exact", "propagation", "hutchinson"), default="exact",
+        help="how Hessian diagonals are found; default: %(default)s")  # fmt: skip
+    add("--probes", type=int, default=2,
+        help="random probes of a sample where curvature is not exact; default: %(default)s")  # fmt: skip
+    add("--retrain_epochs", type=float, default=0.0, metavar="E",
+        help="passes over the labels that train a compressed network on; default: %(default)s")  # fmt: skip
+    add("--retrain_rate", type=float, default=0.1, metavar="R",
+        help="share of the training's learning rate at which; default: %(default)s")  # fmt: skip
+    add("--settings_compared", type=int, default=1, metavar="N",
+        help="further settings that were tried on these labels; log2 of it is charged")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="folder of all experiments; default: that of the run")
+    add("--overwrite", action="store_true", help="do finished curves again")
+    add("--wandb", action="store_true", help="a W&B run for every curve, offline unless you are logged in")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Curves of compressed networks read back: tables of what is left of their predictions, and figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from ibsuite import record
+from ibsuite.reporting.runs import Run, refuse
+from ibsuite.reporting.table import plain_table
+
+Rows = list[dict[str, Any]]
+Curves = dict[str, dict[str, list[Rows]]]
+"""By method and objective, the rows of every seed."""
+SETTINGS = ("kept", "clusters", "step")
+SHOWN = {"accuracy": ("accuracy, %", 100.0, 2, max), "nll_bits": ("cross entropy, bits a label", 1.0, 4, min)}
+"""Readings that are printed: what they are, factor, digits, and which of several is best."""
+
+
+def networks(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs of ``python -m ibsuite.compress`` by the experiment that has trained their networks."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if "compress.network" in run.recipe:
+            found.setdefault(str(run.recipe["compress.network"]).partition("/")[0], []).append(run)
+    return found
+
+
+def curves(runs: Sequence[Run], file: str = record.CURVE) -> Curves:
+    """The curves of some runs; seeds of one curve have the same settings.
+
+    Args:
+        runs: of ``python -m ibsuite.compress``.
+        file: ``curve.csv``, or ``tuning.csv``: runs in which nothing was tuned are left out.
+
+    Raises:
+        Refusal: two runs of one method and objective went over different settings.
+    """
+    found: Curves = {}
+    for run in runs:
+        if not (run.path / file).is_file():
+            continue
+        method, objective = run.recipe["compress.method"], run.recipe["compress.objective"]
+        seeds = found.setdefault(method, {}).setdefault(objective, [])
+        seeds.append(record.read_csv(run.path / file))
+        if [_setting(row) for row in seeds[0]] != [_setting(row) for row in seeds[-1]]:
+            refuse(f"{run.path} goes over other settings than the runs before it; report them apart")
+    return found
+
+
+def read_split(found: Curves) -> str:
+    """The split that is shown: test where every curve has read it, else held-out labels, else all others."""
+    every = [seeds for objectives in found.values() for seeds in objectives.values()]
+    rows = [row for seeds in every for each in seeds for row in each]
+    splits = ("test", "validation", "train")
+    return next(name for name in splits if all(row.get(f"{name}_nll_bits") is not None for row in rows))
+
+
+def curves_tables(runs: Sequence[Run]) -> list[Table]:
+    """Means over seeds for every setting, objectives side by side; the best of a row is bold."""
+    tables = []
+    for network, members in networks(runs).items():
+        found = curves(members)
+        split = read_split(found)
+        for method, objectives in found.items():
+            tables += [_table(f"{network}, {method}", objectives, split, reading) for reading in SHOWN]
+    return tables
+
+
+def _table(title: str, objectives: Mapping[str, list[Rows]], split: str, reading: str) -> Table:
+    said, factor, digits, best = SHOWN[reading]
+    seeds = max(len(each) for each in objectives.values())
+    table = plain_table(f"{title}: {split} {said}" + (f"; mean of {seeds} seeds" if seeds > 1 else ""))
+    table.add_column("setting", no_wrap=True)
+    for objective in objectives:
+        table.add_column(objective.replace("_", "\n"), justify="right", no_wrap=True)
+    for place, row in enumerate(next(iter(objectives.values()))[0]):
+        key = f"{split}_{reading}"
+        means = [factor * fmean(rows[place][key] for rows in each) for each in objectives.values()]
+        written, least = [f"{mean:.{digits}f}" for mean in means], f"{best(means):.{digits}f}"
+        cells = [f"[bold]{cell}[/bold]" if cell == least and len(means) > 1 else cell for cell in written]
+        table.add_row(", ".join(f"{name} {value:g}" for name, value in _setting(row)), *cells)
+    return table
+
+
+def draw_rate_distortion(runs: Sequence[Run], path: Path) -> Path:
+    """Draw the curves of one network: accuracy, cross entropy, d and d~ over size.
+
+    Raises:
+        Refusal: No run is one of ``python -m ibsuite.compress``, or they are of several networks.
+    """
+    from ibsuite.figures import compression_curves_figure
+
+    found = curves(_one_network(runs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compression_curves_figure(found, read_split(found)).savefig(path, dpi=200)
+    return path
+
+
+def draw_tuning(runs: Sequence[Run], path: Path) -> Path:
+    """Draw accuracy and cross entropy of held-out labels over temperature and damping.
+
+    Raises:
+        Refusal: Nothing was tuned, or the runs are of several networks or methods.
+    """
+    from ibsuite.figures import tuning_figure
+
+    found = curves(_one_network(runs), record.TUNING)
+    if len(found) != 1:
+        refuse("give curves of one method that had several --temperatures or --mus to choose from")
+    (objectives,) = found.values()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tuning_figure(objectives).savefig(path, dpi=200)
+    return path
+
+
+def curve_numbers(run: Run) -> dict[str, float]:
+    """Every point of a curve by names with unit: ``kept_0.05_test_nll_bits``; nothing for other runs."""
+    if "compress.network" not in run.recipe:
+        return {}
+    found = {}
+    for row in record.read_csv(run.path / record.CURVE):
+        setting = "_".join(f"{key}_{value:g}" for key, value in _setting(row))
+        for name, value in row.items():
+            if name not in (*SETTINGS, "accuracy") and type(value) is float:
+                found[f"{setting}_{name}"] = value
+    return found
+
+
+def _one_network(runs: Sequence[Run]) -> list[Run]:
+    found = networks(runs)
+    if len(found) != 1:
+        refuse(
+            "give curves of one network, made by python -m ibsuite.compress"
+            + (f"; these are of {', '.join(found)}" if found else "; none of these runs is one")
+        )
+    return next(iter(found.values()))
+
+
+def _setting(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(key, row[key]) for key in SETTINGS if row.get(key) is not None]

@@ -1,0 +1,95 @@
+"""The run folder of one curve: written from a trained run, and read like any other run."""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ibsuite import record
+from ibsuite.callbacks.result import write_result
+from ibsuite.interface import LabelSequence
+from ibsuite.tradeoffs.curve import Curve
+
+
+def curve_folder(
+    source: Path, out: Path, name: str, settings: Mapping[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """``<out>/<experiment>_<name>/<seed>-<eight hex digits of what decides the curve>``, and its config.
+
+    Args:
+        source: folder of the trained run, ``<experiment>/<seed>-<digest>``.
+        out: folder of all experiments.
+        name: method and objective.
+        settings: all that decides the curve.
+    """
+    seed, _, digest = source.name.partition("-")
+    trained = source.resolve().parent.name
+    experiment = f"{trained}_{name}"
+    compress = {"network": f"{trained}/{digest}", **settings}
+    text = json.dumps(compress, sort_keys=True)
+    folder = out / experiment / f"{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return folder, {"experiment": experiment, "seed_everything": int(seed), "compress": compress}
+
+
+def begin_curve(folder: Path, source: Path, config: Mapping[str, Any]) -> None:
+    """Make the folder anew, with its config and that of the network, ``source.yaml``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / record.CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    shutil.copyfile(source / record.CONFIG, folder / record.SOURCE)
+
+
+def write_curve(
+    folder: Path,
+    source: Path,
+    curve: Curve,
+    data: LabelSequence,
+    settings_compared: int,
+    seconds: float,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the curve, and ``codelength.json`` and ``message/weights.bin`` of the shortest description.
+
+    Training counts as cost; log2 of how many settings were compared is charged.
+
+    Args:
+        folder: begun by ``begin_curve``.
+        source: of the trained run.
+        curve: what was found.
+        data: the labels.
+        settings_compared: by the training and by hand, beside those of the curve.
+        seconds: that the curve took.
+        provenance: command, commit and versions.
+    """
+    (folder / record.MESSAGE).mkdir()
+    (folder / record.WEIGHTS).write_bytes(curve.stream.data)
+    if curve.tuning:
+        record.write_csv(folder / record.TUNING, curve.tuning)
+    best, n = curve.shortest, data.num_labels
+    charges = {**curve.stream.charges, "labels": best["label_bits"]}
+    choices = math.log2(curve.alternatives) + math.log2(settings_compared)
+    if choices:
+        charges["choices"] = choices
+    trained = record.read_codelength(source)
+    cost = {key: trained["cost"][key] for key in ("optimiser_steps", "samples_seen")}
+    test = {name: best[f"test_{name}"] for name in ("accuracy", "nll_bits") if f"test_{name}" in best}
+    write_result(
+        folder,
+        data,
+        code="network_compression",
+        charges=charges,
+        parts=[{"start": 0, "stop": n, "bits": best["label_bits"], "bits_per_label": best["label_bits"] / n,
+                "accuracy": best["accuracy"], "steps": 0}],
+        curve=curve.rows,
+        labels={"log2_probs": curve.log2_probs[None].numpy(), "names": ["shortest"]},
+        model_information_bits=math.fsum(charges.values()) - best["label_bits"],
+        test=test or None,
+        cost={**cost, "seconds": trained["cost"]["seconds"] + seconds, "devices": 1.0},
+        seed=trained["seed"],
+        **provenance,
+    )  # fmt: skip
