@@ -194,9 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of entropy-constrained grids; default: %(default)s")  # fmt: skip
     add("--scope", choices=("tensor", "network"), default="tensor",
         help="prune the same share of every tensor, or what costs least; default: %(default)s")  # fmt: skip
-    add("--temperatures", nargs="+", type=float, default=[1.0, 2.0, 3.0, 5.0, 9.0], metavar="T",
-        help="of the softmax behind importances, chosen by held-out labels; default: 1 2 3 5 9")  # fmt: skip
-    add("--mus", nargs="+", type=float, default=[0.0, 0.1, 1.0], metavar="MU",
+    add("--temperatures", nargs="+", type=float, default=[1.0, 3.0, 6.0, 9.0], metavar="T",
+        help="of the softmax behind importances, chosen by held-out labels; default: %(default)s")  # fmt: skip
+    add("--mus", nargs="+", type=float, default=[0.0, 1.0, 10.0, 1e4, 1e5], metavar="MU",
         help="dampings of the curvature, chosen on held-out labels; default: %(default)s")  # fmt: skip
     add("--samples", type=int, metavar="N",
         help="labels behind the importance; default: all that were trained on")  # fmt: skip
