@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scope", choices=("tensor", "network"), default="tensor",
         help="prune the same share of every tensor, or what costs least; default: %(default)s")  # fmt: skip
     add("--temperatures", nargs="+", type=float, default=[1.0, 3.0, 6.0, 9.0], metavar="T",
-        help="of the softmax behind importances, chosen by held-out labels; default: %(default)s")  # fmt: skip
+        help="of the softmax behind importances, chosen on held-out labels; default: 1 3 6 9")  # fmt: skip
     add("--mus", nargs="+", type=float, default=[0.0, 1.0, 10.0, 1e4, 1e5], metavar="MU",
         help="dampings of the curvature, chosen on held-out labels; default: %(default)s")  # fmt: skip
     add("--samples", type=int, metavar="N",
