@@ -115,18 +115,27 @@ def cubic_roots(sums: Floats) -> Floats:
 
     Source: Gao, Liu, Wang & Oh 2019 (arXiv 1810.06401), Algorithm 2.
     """
+    a0, _, _, b0, b1, b2, _, _ = sums
+    x = _closed_form(sums)
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            step = _slope(sums, x) / (a0 + 6 * (b2 - x * (2 * b1 - x * b0)))
+            moved = np.where(np.isfinite(step), x - step, x)
+            x = np.where(np.abs(_slope(sums, moved)) < np.abs(_slope(sums, x)), moved, x)
+    return x
+
+
+def _closed_form(sums: Floats) -> Floats:
+    """The root, exact but for rounding."""
     a0, a1, _, b0, b1, b2, b3, _ = sums
     with np.errstate(all="ignore"):
         mean = np.where(b0 > 0, b1 / b0, 0.0)
         p = 3 * np.maximum(b2 - mean * b1, 0) + a0 / 2
         q = b3 - mean * (3 * b2 - 2 * mean * b1) + (a1 - mean * a0) / 2
         t = 1.5 * (q / p) * np.sqrt(3 * b0 / p)
-        x = mean + np.nan_to_num(q / p * np.where(t == 0, 1.0, 3 * np.sinh(np.arcsinh(t) / 3) / t), posinf=0)
-        for _ in range(3):
-            step = _slope(sums, x) / (a0 + 6 * (b2 - x * (2 * b1 - x * b0)))
-            moved = np.where(np.isfinite(step), x - step, x)
-            x = np.where(np.abs(_slope(sums, moved)) < np.abs(_slope(sums, x)), moved, x)
-    return x
+        y = q / p * np.where(t == 0, 1.0, 3 * np.sinh(np.arcsinh(t) / 3) / t)
+        root: Floats = mean + np.nan_to_num(y, posinf=0, neginf=0)
+    return root
 
 
 def _slope(sums: Floats, x: Floats) -> Floats:

@@ -68,9 +68,11 @@ def test_the_lagrangian_never_grows(multiplier: float, seed: int) -> None:
         assert lagrangian == pytest.approx(expected, rel=1e-12)
 
 
-def test_every_round_is_that_of_a_search_through_all_integers() -> None:
-    step, multiplier = 0.25, 0.05
-    case = drawn(1000, 9)
+@pytest.mark.parametrize("multiplier", [0.002, 0.05, 0.5])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_round_is_that_of_a_search_through_all_integers(multiplier: float, seed: int) -> None:
+    step = 0.25
+    case = drawn(1000, seed)
     searched, start, zeros = search(case, step, multiplier)
     _, trace = searched.alternate(start, zeros)
     left = tuple(x[case[0] != 0] for x in case)

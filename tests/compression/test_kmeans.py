@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibsuite.compression.kmeans import BLOCK, SortedWeights, _power_sums, cubic_roots, lloyd, weighted_kmeans
+from ibsuite.compression.kmeans import (
+    BLOCK,
+    SortedWeights,
+    _closed_form,
+    _power_sums,
+    cubic_roots,
+    lloyd,
+    weighted_kmeans,
+)
 
 
 def drawn(n: int, seed: int, kind: str = "quartic") -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -74,6 +82,19 @@ def test_the_root_is_where_the_derivative_changes_its_sign(seed: int, share: flo
         assert root == pytest.approx(np.average(weights, weights=quadratic), abs=1e-14)
 
 
+@pytest.mark.parametrize("share", [1e-6, 1e-3, 1.0, 1e3])
+def test_the_closed_form_needs_no_polish_but_for_rounding(share: float) -> None:
+    for seed in range(5):
+        weights, quadratic, quartic = (np.asarray(x) for x in given(*drawn(12, seed)))
+        sums = _power_sums(weights, quadratic, share * quartic, np.array([0]))
+        assert float(_closed_form(sums)[0]) == pytest.approx(float(cubic_roots(sums)[0]), abs=1e-13)
+
+
+def test_polish_restores_what_the_closed_form_cancels() -> None:
+    sums = _power_sums(np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([0.0, 1e-30]), np.array([0]))
+    assert float(cubic_roots(sums)[0]) == pytest.approx(2e-30, rel=1e-12, abs=0)  # 2 x = 4e-30 (1 - x)^3
+
+
 def test_the_root_without_a_quadratic_term() -> None:
     sums = _power_sums(np.array([-1.0, 1.0, 5.0]), np.zeros(3), np.array([1.0, 8.0, 0.0]), np.array([0]))
     assert float(cubic_roots(sums)[0]) == pytest.approx(1 / 3, abs=1e-15)  # x + 1 = -2 (x - 1)
@@ -99,7 +120,10 @@ def test_wild_importances_do_not_unsettle_a_cluster() -> None:
     quartic = torch.tensor([1.0, 1e-18, 1e-18, 1.0], dtype=torch.float64)
     values = weighted_kmeans(weights, 2, torch.zeros(4), quartic).values
     # x^3 = 1e-18 (1 - x)^3
-    assert values.tolist() == pytest.approx([1e-6 / (1 + 1e-6), 11 - 1e-6 / (1 + 1e-6)], rel=1e-9)
+    expected = [1e-6 / (1 + 1e-6), 11 - 1e-6 / (1 + 1e-6)]
+    assert values.tolist() == pytest.approx(expected, rel=1e-9)
+    points = SortedWeights(weights.numpy(), np.zeros(4), quartic.numpy())
+    assert lloyd(points, np.array([0.3, 10.7]), 2)[0].tolist() == pytest.approx(expected, rel=1e-9)
 
 
 # The whole
