@@ -1,6 +1,6 @@
 """Fewer and coarser numbers for the same network: pruning, quantisation, random subspaces."""
 
-from ibsuite.compression.code_lengths import entropy_bits, huffman_bits, paper_bits, paper_ratio
+from ibsuite.compression.code_lengths import entropy_bits, huffman_bits, paper_ratio, shannon_bits
 from ibsuite.compression.entropy_constrained import quantise_entropy_constrained
 from ibsuite.compression.entropy_model import LogisticMixture
 from ibsuite.compression.grams import layer_grams
@@ -25,7 +25,6 @@ __all__ = [
     "importance",
     "layer_grams",
     "optimal_brain_quantise",
-    "paper_bits",
     "paper_ratio",
     "prune",
     "quantise_clusters",
@@ -33,6 +32,7 @@ __all__ = [
     "quantise_kmeans",
     "quantise_uniform",
     "random_projection",
+    "shannon_bits",
     "weight_moments",
     "weighted_kmeans",
     "zeroing_costs",

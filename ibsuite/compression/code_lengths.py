@@ -56,7 +56,7 @@ def huffman_bits(counts: Tensor) -> int:
     return bits
 
 
-def paper_bits(counts: Tensor) -> int:
+def shannon_bits(counts: Tensor) -> int:
     """Length of all symbols by Shannon's code, bits: sum_j m_j ceil(log2(m / m_j)).
 
     The paper takes it for that of Huffman's code, which is never longer.
@@ -88,7 +88,7 @@ def paper_ratio(*counts: Tensor, weight_bits: int = 32) -> float:
 
     Source: Gao, Liu, Wang & Oh 2019 (arXiv 1810.06401), Section 5.3.
     """
-    code = sum(paper_bits(each) for each in counts)
+    code = sum(shannon_bits(each) for each in counts)
     symbols = sum(sum(_checked(each)) for each in counts)
     if not symbols:
         raise ValueError("The ratio of no weights is not defined; give counts of at least one.")

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from ibsuite.compression import entropy_bits, huffman_bits, paper_bits, paper_ratio
+from ibsuite.compression import entropy_bits, huffman_bits, paper_ratio, shannon_bits
 
 
 def drawn(symbols: int, seed: int, high: int = 200) -> list[int]:
@@ -29,16 +29,16 @@ def test_codes_agree_where_frequencies_are_powers_of_a_half(counts: list[int], b
     given = torch.tensor(counts, dtype=torch.int64)
     assert entropy_bits(given) == bits
     assert huffman_bits(given) == bits
-    assert paper_bits(given) == bits
+    assert shannon_bits(given) == bits
 
 
 def test_known_answers() -> None:
     counts = torch.tensor([45, 13, 12, 16, 9, 5])  # the example of many a textbook
     assert huffman_bits(counts) == 224
-    assert paper_bits(counts) == 45 * 2 + 13 * 3 + 12 * 4 + 16 * 3 + 9 * 4 + 5 * 5
+    assert shannon_bits(counts) == 45 * 2 + 13 * 3 + 12 * 4 + 16 * 3 + 9 * 4 + 5 * 5
     assert entropy_bits(counts) == pytest.approx(-sum(c * math.log2(c / 100) for c in counts.tolist()))
     one_bit = torch.tensor([99, 1])
-    assert (huffman_bits(one_bit), paper_bits(one_bit)) == (100, 99 + 7)
+    assert (huffman_bits(one_bit), shannon_bits(one_bit)) == (100, 99 + 7)
 
 
 @pytest.mark.parametrize("symbols", [2, 3, 4, 5])
@@ -56,7 +56,7 @@ def test_no_prefix_code_is_shorter(symbols: int, seed: int) -> None:
 def test_entropy_huffman_and_the_paper_in_this_order(symbols: int, seed: int) -> None:
     counts = torch.tensor(drawn(symbols, seed)) ** 2
     total = int(counts.sum())
-    entropy, huffman, paper = entropy_bits(counts), huffman_bits(counts), paper_bits(counts)
+    entropy, huffman, paper = entropy_bits(counts), huffman_bits(counts), shannon_bits(counts)
     assert entropy <= huffman <= paper
     assert huffman < entropy + total
     assert paper < entropy + total
@@ -67,7 +67,7 @@ def test_words_are_exact_where_logarithms_are_not() -> None:
         for rest in (-1, 0, 1):
             counts = torch.tensor([2**power + rest - 1, 1])
             word = power + (rest > 0)
-            assert paper_bits(counts) == counts[0] + word
+            assert shannon_bits(counts) == counts[0] + word
 
 
 def test_the_paper_s_ratio() -> None:
@@ -82,7 +82,7 @@ def test_the_paper_s_ratio() -> None:
 
 
 def test_bad_counts_are_named() -> None:
-    for lengths in (entropy_bits, huffman_bits, paper_bits, paper_ratio):
+    for lengths in (entropy_bits, huffman_bits, shannon_bits, paper_ratio):
         with pytest.raises(ValueError, match="not be negative"):
             lengths(torch.tensor([3, -1]))
         for bad in (torch.tensor([0.5]), torch.ones(2, 2, dtype=torch.int64), torch.tensor([True])):
