@@ -106,9 +106,9 @@ def weight_moments(
         seed: of the probes.
 
     Raises:
-        ValueError: labels are needed and missing; logits or moments are not finite; the network has layers of
-            which derivatives cannot be made in this way; ``exact`` was asked for and it is not piecewise
-            linear; an argument is out of range.
+        ValueError: labels are needed and missing; logits or moments are not finite; logits are random or
+            depend on the batch; the network has layers of which derivatives cannot be made in this way;
+            ``exact`` was asked for and it is not piecewise linear; an argument is out of range.
 
     Source: Gao et al. 2019 (arXiv 1810.06401), eqs. 5 and 6, section 6.2.
     """
@@ -141,12 +141,17 @@ def weight_moments(
             check_propagation(tape, layers)
         else:
             check_graph(tape, layers)
-        classes = tape.logits.shape[1]
+        alone, classes = tape.logits.detach()[0], tape.logits.shape[1]
         labels = _labels(data, rows, classes) if needs_labels else torch.zeros(len(rows), dtype=torch.int64)
         kept = max(classes, 2 * probes) * sum(each.size for each in tape.layers.values())
         for some in torch.arange(len(rows)).split(max(1, min(batch_size, KEPT_FACTORS // kept))):
             x, y = inputs(rows[some]), labels[some].to(weight.device)
             tape = Tape(module, layers, x)
+            if int(some[0]) == 0 and not torch.allclose(tape.logits.detach()[0], alone, rtol=1e-3, atol=1e-3):
+                raise ValueError(
+                    "The logits of a sample are random, or depend on what else is in its batch; make them a "
+                    "function of the sample alone."
+                )
             p = (tape.logits.detach().double() / temperature).softmax(1)
             found = _carried(tape, p, y, temperature, wanted, curved and not random)
             if random and curvature == "propagation":

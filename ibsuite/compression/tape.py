@@ -27,9 +27,10 @@ LINEAR_NODES = frozenset(
         "Add", "Sub", "Rsub", "Neg", "Mean", "Sum", "T", "Transpose", "Permute", "View", "UnsafeView",
         "ReshapeAlias", "AsStrided", "Clone", "Alias", "Copy", "ToCopy", "Squeeze", "Unsqueeze",
         "Expand", "Slice", "Select", "Split", "SplitWithSizes", "Unbind", "Cat", "Stack", "Index",
-        "IndexSelect", "Gather", "Flip", "Roll", "Repeat", "ConstantPadNd", "ReflectionPad2D",
-        "ReplicationPad2D", "AvgPool2D", "AdaptiveAvgPool2D", "UpsampleNearest2D", "UpsampleBilinear2D",
-        "PixelShuffle", "Relu", "LeakyRelu", "Hardtanh", "Threshold", "Clamp", "ClampMin", "ClampMax", "Abs",
+        "IndexSelect", "Gather", "Where", "MaskedFill", "Flip", "Roll", "Repeat", "ConstantPadNd",
+        "ReflectionPad2D", "ReplicationPad2D", "AvgPool2D", "AdaptiveAvgPool2D", "UpsampleNearest2D",
+        "UpsampleBilinear2D", "PixelShuffle", "Relu", "LeakyRelu", "Hardtanh", "Threshold",
+        "Clamp", "ClampMin", "ClampMax", "Abs",
         "Maximum", "Minimum", "Max", "Amax", "MaxPool2DWithIndices", "AdaptiveMaxPool2D",
     )
 )  # fmt: skip
@@ -250,9 +251,12 @@ def frozen_state(classifier: nn.Module, layers: Mapping[str, nn.Module]) -> Iter
         for tensor in tensors:
             tensor.requires_grad_()
         torch.set_float32_matmul_precision("highest")
-        with torch.autocast(tensors[0].device.type, enabled=False), torch.enable_grad():
-            with torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        with torch.inference_mode(False), torch.enable_grad():
+            with (
+                torch.autocast(tensors[0].device.type, enabled=False),
+                torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                ),
             ):
                 yield
     finally:

@@ -110,14 +110,15 @@ def test_all_four_distances_of_the_paper_share_eq_6() -> None:
         assert float(value) * factor == pytest.approx(cost, rel=2e-2)
 
 
-def test_nothing_of_the_network_is_changed() -> None:
+@pytest.mark.parametrize("within", [torch.no_grad, torch.inference_mode])
+def test_nothing_of_the_network_is_changed(within: type[torch.no_grad]) -> None:
     classifier = convolutional().train()
     classifier.network[3].eval()
     classifier.network[0].weight.requires_grad_(False)
     before = copy.deepcopy(classifier.state_dict())
     modes = [module.training for module in classifier.modules()]
     state = torch.get_rng_state()
-    with torch.no_grad():  # as a callback may call it
+    with within():  # as a callback may call it
         found = weight_moments(classifier, IMAGES, IMAGES.rows, curvature="propagation")
     assert [module.training for module in classifier.modules()] == modes
     assert [each.requires_grad for each in classifier.parameters()].count(False) == 1
@@ -194,6 +195,11 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "'network.1' normalises by the statistics of a batch",
     ),
     "samples elsewhere": (lambda: Careless(lambda n, x: n(x.expand(2, *x.shape))[0]), "first dimension"),
+    "samples together": (
+        lambda: Careless(lambda n, x: n(x - x.mean(0))),
+        "depend on what else is in its batch",
+    ),
+    "random": (lambda: Careless(lambda n, x: n(x) + torch.randn(3)), "logits of a sample are random"),
     "overwritten": (lambda: Careless(lambda n, x: n(y := x + 0) + y.mul_(0).sum()), "in place"),
     "computed weight": (
         lambda: Classifier(torch.nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))).double(),
