@@ -4,13 +4,17 @@ Only what a call needs is imported, so that ``--help`` and a mistyped path answe
 """
 
 import argparse
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from ibsuite.tradeoffs import Retraining
 
 DECISIVE = (
     "temperatures",
@@ -21,6 +25,7 @@ DECISIVE = (
     "probes",
     "retrain_epochs",
     "retrain_rate",
+    "settings_compared",
 )
 METHODS = ("prune", "quantise", "prune_quantise", "entropy_constrained")
 PAPER = ["baseline", "unsupervised", "gradient", "hessian", "gradient_hessian"]
@@ -33,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
     for path in options.runs:
         if not path.is_dir():
-            return _refused(f"{path} is not a folder; give a run or a folder of runs")
+            joined = "; write options of a training with =" if rest and options.config else ""
+            return _refused(f"{path} is not a folder; give a run or a folder of runs{joined}")
     if rest and not options.config:
         return _refused(f"{rest[0]} is no option; --help lists them, and --config takes those of a training")
     if not options.runs and not options.config:
@@ -43,16 +49,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     quiet()
     try:
-        runs = [*options.runs, *([_trained(options.config, rest)] if options.config else [])]
+        _check(options)
+        folder = [] if options.out is None else [f"--out={options.out}"]
+        runs = [*options.runs, *([_trained(options.config, [*rest, *folder])] if options.config else [])]
         _compress(options, runs)
     except (Refusal, ValueError) as error:
         return _refused(str(error))
+    except KeyboardInterrupt:
+        print("ibsuite.compress: interrupted; the same command does what is missing", file=sys.stderr)
+        return 130
     return 0
 
 
 def _refused(sentence: str) -> int:
     print(f"ibsuite.compress: {sentence}", file=sys.stderr)
     return 2
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse now what would be refused in the middle."""
+    from ibsuite.interface import Refusal
+
+    if wrong := [t for t in options.temperatures if not 0 < t < math.inf]:
+        raise Refusal(f"--temperatures={wrong[0]} must be positive")
+    if wrong := [mu for mu in options.mus if not 0 <= mu < math.inf]:
+        raise Refusal(f"--mus={wrong[0]} must not be negative")
+    if options.probes < 2:
+        raise Refusal(f"--probes={options.probes} must be 2 or more: products of different probes are used")
+    if options.settings_compared < 1:
+        raise Refusal(f"--settings_compared={options.settings_compared} must be 1 or more")
 
 
 def _trained(configs: Sequence[str], rest: Sequence[str]) -> Path:
@@ -74,20 +99,24 @@ def _trained(configs: Sequence[str], rest: Sequence[str]) -> Path:
 def _compress(options: argparse.Namespace, sources: Sequence[Path]) -> None:
     from ibsuite.reporting import find_runs, load_run, print_runs
     from ibsuite.reporting.runs import is_finished
-    from ibsuite.tradeoffs import curve_folder, settings
+    from ibsuite.tradeoffs import Retraining, curve_folder, settings
 
     grids = {
         method: settings(method, options.kept, options.clusters, options.steps) for method in options.methods
     }
+    retraining = Retraining(options.retrain_epochs, options.retrain_rate)
     decisive = {name: getattr(options, name) for name in DECISIVE}
     suffix = "_network" * (options.scope == "network") + "_retrained" * bool(options.retrain_epochs)
     made = []
     for source in dict.fromkeys(run for path in sources for run in find_runs(path)):
         load_run(source)  # refuses an unfinished one
         out, wanted = options.out or source.resolve().parent.parent, []
-        for method, objective in product(options.methods, options.objectives):
-            if (method, objective) == ("entropy_constrained", "optimal_brain"):
-                continue  # the errors of a column are no costs of its weights one by one
+        for method, objective in dict.fromkeys(product(options.methods, options.objectives)):
+            if objective == "optimal_brain" and (
+                method == "entropy_constrained"  # the errors of a column are no costs of its weights
+                or (options.scope == "network" and "prune" in method)  # nor do layers share a unit
+            ):
+                continue
             grid = [dict(setting) for setting in grids[method]]
             known = {"method": method, "objective": objective, "settings": grid, **decisive}
             folder, config = curve_folder(source, out, f"{method}_{objective}{suffix}", known)
@@ -97,16 +126,21 @@ def _compress(options: argparse.Namespace, sources: Sequence[Path]) -> None:
             else:
                 wanted.append((folder, config))
         if wanted:
-            _curves(options, source, wanted)
+            _curves(options, source, wanted, retraining)
     print_runs([load_run(run) for run in made])
 
 
-def _curves(options: argparse.Namespace, source: Path, wanted: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+def _curves(
+    options: argparse.Namespace,
+    source: Path,
+    wanted: Sequence[tuple[Path, dict[str, Any]]],
+    retraining: "Retraining",
+) -> None:
     """Trace and write the curves of one trained run."""
     from ibsuite.callbacks.result import provenance
     from ibsuite.cli import finished_run
     from ibsuite.interface import LabelSequence
-    from ibsuite.tradeoffs import Retraining, TrainedNetwork, begin_curve, trace, write_curve
+    from ibsuite.tradeoffs import TrainedNetwork, begin_curve, trace, write_curve
 
     module, data, code = finished_run(source)
     assert isinstance(data, LabelSequence)
@@ -140,7 +174,7 @@ def _curves(options: argparse.Namespace, source: Path, wanted: Sequence[tuple[Pa
             told["settings"],
             options.temperatures,
             options.mus,
-            Retraining(options.retrain_epochs, options.retrain_rate),
+            retraining,
             test,
             tell,
         )
@@ -164,15 +198,21 @@ def _logger(folder: Path, config: dict[str, Any]) -> Any:
 def _line(row: dict[str, Any]) -> str:
     """A point in one line: the setting, its size, and what it does to predictions."""
     settings = [f"{name} {row[name]:g}" for name in ("kept", "clusters", "step") if name in row]
-    split = "test" if "test_accuracy" in row else "train"
+    split = next(name for name in ("test", "validation", "train") if f"{name}_accuracy" in row)
     return (
         f"  {', '.join(settings):<24}{row['model_bits'] / 1000:>10.1f} kbit  {split} accuracy "
         f"{100 * row[f'{split}_accuracy']:.2f} %, {row[f'{split}_nll_bits']:.4f} bits a label"
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without all options before it."""
+        self.exit(2, f"ibsuite.compress: {message}; --help lists all options\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m ibsuite.compress",
         description="What the networks of finished runs lose when they are pruned or quantised: a curve for "
         "every method and objective, each a run folder beside that of the network.",

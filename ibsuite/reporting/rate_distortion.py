@@ -20,34 +20,52 @@ SHOWN = {"accuracy": ("accuracy, %", 100.0, 2, max), "nll_bits": ("cross entropy
 
 
 def networks(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of ``python -m ibsuite.compress`` by the experiment that has trained their networks."""
-    found: dict[str, list[Run]] = {}
+    """Runs of ``python -m ibsuite.compress`` by the experiment that has trained their networks.
+
+    Where an experiment has trained with several settings, its name is followed by their digest.
+    """
+    digests: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         if "compress.network" in run.recipe:
-            found.setdefault(str(run.recipe["compress.network"]).partition("/")[0], []).append(run)
-    return found
+            experiment, _, digest = str(run.recipe["compress.network"]).partition("/")
+            digests.setdefault(experiment, {}).setdefault(digest, []).append(run)
+    return {
+        experiment if len(several) == 1 else f"{experiment}/{digest}": members
+        for experiment, several in digests.items()
+        for digest, members in several.items()
+    }
 
 
 def curves(runs: Sequence[Run], file: str = record.CURVE) -> Curves:
-    """The curves of some runs; seeds of one curve have the same settings.
+    """The curves of some runs of one network; those that differ in the seed alone are seeds of one curve.
 
     Args:
         runs: of ``python -m ibsuite.compress``.
         file: ``curve.csv``, or ``tuning.csv``: runs in which nothing was tuned are left out.
 
     Raises:
-        Refusal: two runs of one method and objective went over different settings.
+        Refusal: two runs of one method and objective were made with different options.
     """
     found: Curves = {}
+    told: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         if not (run.path / file).is_file():
             continue
-        method, objective = run.recipe["compress.method"], run.recipe["compress.objective"]
-        seeds = found.setdefault(method, {}).setdefault(objective, [])
-        seeds.append(record.read_csv(run.path / file))
-        if [_setting(row) for row in seeds[0]] != [_setting(row) for row in seeds[-1]]:
-            refuse(f"{run.path} goes over other settings than the runs before it; report them apart")
+        options = {key: value for key, value in run.recipe.items() if key.startswith("compress.")}
+        method, objective = options["compress.method"], _objective(run)
+        first = told.setdefault((method, objective), options)
+        if differ := [key for key in {**first, **options} if first.get(key) != options.get(key)]:
+            other = f"another {differ[0].removeprefix('compress.')}"
+            refuse(f"{run.path} was made with {other} than runs before it; report them apart")
+        found.setdefault(method, {}).setdefault(objective, []).append(record.read_csv(run.path / file))
     return found
+
+
+def _objective(run: Run) -> str:
+    """The objective of a curve, and what its experiment is called beside: ``baseline_network``."""
+    objective, method = run.recipe["compress.objective"], run.recipe["compress.method"]
+    _, _, beside = str(run.recipe["experiment"]).rpartition(f"_{method}_{objective}")
+    return f"{objective}{beside}"
 
 
 def read_split(found: Curves) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from ibsuite import record
 from ibsuite.callbacks.result import write_result
-from ibsuite.interface import LabelSequence
+from ibsuite.interface import LabelSequence, Refusal
 from ibsuite.tradeoffs.curve import Curve
 
 
@@ -26,8 +26,13 @@ def curve_folder(
         out: folder of all experiments.
         name: method and objective.
         settings: all that decides the curve.
+
+    Raises:
+        Refusal: the folder of the run has another name.
     """
-    seed, _, digest = source.name.partition("-")
+    seed, _, digest = source.resolve().name.partition("-")
+    if not (seed.isdecimal() and digest):
+        raise Refusal(f"{source} is not named <seed>-<digest>, as a run is; give it its old name back")
     trained = source.resolve().parent.name
     experiment = f"{trained}_{name}"
     compress = {"network": f"{trained}/{digest}", **settings}

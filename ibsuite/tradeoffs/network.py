@@ -1,6 +1,6 @@
 """A trained network about to be compressed: its tensors, its logits, and what its weights matter."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -12,13 +12,26 @@ from torch import Tensor
 from ibsuite.callbacks.messages import load_weights, sent_tensors
 from ibsuite.callbacks.pricing import logits_at
 from ibsuite.compression import OBJECTIVES, Moments, importance, layer_grams, weight_moments
-from ibsuite.interface import Classifier, LabelledInputs, LabelSequence, Message, QuantisedMethod, Refusal
+from ibsuite.interface import (
+    Classifier,
+    Coordinates,
+    GatedUnits,
+    LabelledInputs,
+    LabelSequence,
+    Message,
+    QuantisedMethod,
+    Refusal,
+    StochasticRepresentation,
+    WeightPosterior,
+)
 from ibsuite.tradeoffs.objectives import Objective, OptimalBrain, Scope, Weighted
 
 UNSCALED = ("baseline", "regression", "optimal_brain")
 """Objectives in which no softmax, and so no temperature, occurs."""
 DAMPED = ("hessian", "gradient_hessian")
 """Objectives to whose curvature a constant is added."""
+OTHER_MODELS = (QuantisedMethod, WeightPosterior, Coordinates, GatedUnits, StochasticRepresentation)
+"""Methods whose trained tensors are not simply the weights of a network, or not of the one in the config."""
 
 
 @dataclass
@@ -35,6 +48,9 @@ class TrainedNetwork:
         probes: random probes of a sample for a curvature that is not exact.
         seed: of the probes.
         objectives: those that will be asked for.
+
+    Raises:
+        Refusal: the method is no plain network; there are fewer labels than ``samples``.
     """
 
     method: L.LightningModule
@@ -49,7 +65,7 @@ class TrainedNetwork:
     _moments: dict[float, Moments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.method, Classifier) or isinstance(self.method, QuantisedMethod):
+        if not isinstance(self.method, Classifier) or isinstance(self.method, OTHER_MODELS):
             raise Refusal(
                 f"{type(self.method).__name__} cannot be pruned or quantised afterwards; compress a "
                 "network that was trained by CrossEntropy"
@@ -87,13 +103,24 @@ class TrainedNetwork:
     def optimal_brain(self) -> OptimalBrain:
         """The layer-wise baseline, with the layers' inputs."""
         self.restore()
-        return OptimalBrain(layer_grams(self.method, self.data, self.rows))
+        grams = layer_grams(self.method, self.data, self.rows)
+        self._check_found(grams)
+        return OptimalBrain(grams)
 
     def objective(self, name: str, temperature: float, mu: float) -> Objective:
         """An objective by its name."""
         if name == "optimal_brain":
             return self.optimal_brain
-        return Weighted(importance(self.moments(temperature), name, mu), self.scope)  # type: ignore[arg-type]
+        found = importance(self.moments(temperature), name, mu)  # type: ignore[arg-type]
+        self._check_found(found.quadratic)
+        return Weighted(found, self.scope)
+
+    def _check_found(self, found: Collection[str]) -> None:
+        if missing := [name for name in self.weights if name not in found]:
+            raise Refusal(
+                f"nobody can say what {missing[0]} matters: it is no weight of a linear or convolution layer "
+                "through which the logits pass; compress a network without it"
+            )
 
     def selected(self, names: list[str]) -> dict[str, Tensor]:
         """The trained tensors of these names."""

@@ -73,7 +73,11 @@ class Weighted:
         level = step**2 * sum(float(cost.sum()) for cost in costs.values()) / size
         found = {}
         for name, weight in weights.items():
-            unit = float(costs[name].sum() / weight.double().square().sum())
+            lost, square = float(costs[name].sum()), float(weight.double().square().sum())
+            if not lost:  # zeros, or weights on which nothing depends
+                found[name] = Quantised(torch.zeros(weight.shape, dtype=torch.int64), 1.0)
+                continue
+            unit = lost / square
             quadratic, quartic = (part[name] for part in self.importance)
             found[name] = quantise_entropy_constrained(
                 weight, math.sqrt(level / unit), HIGH_RATE_SLOPE * level, quadratic, quartic
@@ -105,11 +109,11 @@ class OptimalBrain:
         found = {}
         for name, weight in weights.items():
             near = quantise_clusters(weight, clusters)
-            assert near.codebook is not None
-            values, lowest = near.codebook.float(), min(int(near.symbols.min()), 0)
-            used = values[near.symbols.unique() - lowest]
-            moved = optimal_brain_quantise(weight, self.grams[name], used)
-            found[name] = Quantised(torch.searchsorted(values, moved) + lowest, 1.0, near.codebook)
+            moved = optimal_brain_quantise(weight, self.grams[name], near.values().unique())
+            # Values that no weight takes any more are not sent; 0 stands for zero, taken or not.
+            values, places = torch.cat([moved.flatten(), moved.new_zeros(1)]).unique(return_inverse=True)
+            symbols = (places[:-1] - places[-1]).reshape(weight.shape)
+            found[name] = Quantised(symbols, 1.0, values.half())
         return found
 
     def rounded(self, weights: Mapping[str, Tensor], step: float) -> dict[str, Quantised]:

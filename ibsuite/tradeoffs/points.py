@@ -1,5 +1,6 @@
 """Points of a curve: a setting, the message that it makes, and its length by several codes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -27,7 +28,7 @@ def settings(
         raise Refusal(f"--kept={wrong[0]} is a share of the weights; give numbers above 0 and up to 1")
     if wrong := [count for count in clusters if count < 1]:
         raise Refusal(f"--clusters={wrong[0]}: a codebook needs at least one value")
-    if wrong := [step for step in steps if not step > 0]:
+    if wrong := [step for step in steps if not 0 < step < math.inf]:
         raise Refusal(f"--steps={wrong[0]} must be positive")
     shares: list[Setting] = [{"kept": share} for share in kept]
     books: list[Setting] = [{"clusters": count} for count in clusters]

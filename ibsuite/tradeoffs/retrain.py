@@ -1,5 +1,6 @@
 """A short training of a network that was pruned or quantised, which Gao et al. 2019 leave as future work."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ibsuite.callbacks.messages import load_weights, narrowed, sent_tensors
 from ibsuite.callbacks.straight_through import StraightThrough
-from ibsuite.interface import LabelSequence, Message, Stretch
+from ibsuite.interface import LabelSequence, Message, Refusal, Stretch
 from ibsuite.seeds import derive_seed
 
 RETRAINING = 1008
@@ -23,10 +24,19 @@ class Retraining:
     Args:
         epochs: passes over the labels that the network was trained on; 0: none.
         rate: share of the method's own learning rate.
+
+    Raises:
+        Refusal: epochs are negative, or the rate is not positive.
     """
 
     epochs: float = 0.0
     rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epochs < math.inf:
+            raise Refusal(f"--retrain_epochs={self.epochs} must be a number of passes, 0 or more")
+        if not 0 < self.rate < math.inf:
+            raise Refusal(f"--retrain_rate={self.rate} must be a positive share of the learning rate")
 
     def __call__(
         self,
@@ -47,7 +57,13 @@ class Retraining:
             rows: positions of the labels that may be trained on.
             message: where the training begins.
             seed: of shuffling, augmentation and dropout.
+
+        Raises:
+            Refusal: the method steps its optimisers itself.
         """
+        if not method.automatic_optimization:
+            raise Refusal(f"{type(method).__name__} steps its optimisers itself; leave --retrain_epochs out")
+        whole, before = sent_tensors(method), (method.training_steps, data.stretch)
         load_weights(method, message)
         steps = max(1, round(self.epochs * len(rows) / data.batch_size))
         method.training_steps = steps  # type: ignore[assignment]
@@ -81,4 +97,7 @@ class Retraining:
         method.eval()
         quantiser.coarsen(method)
         floats = {name: narrowed(value, torch.float16) for name, value in sent_tensors(method).items()}
+        method.zero_grad()
+        load_weights(method, whole)
+        method.training_steps, data.stretch = before  # type: ignore[assignment]
         return {name: quantiser.quantised.get(name, floats[name]) for name in message}
