@@ -177,6 +177,17 @@ class LabelSequence(LabelledInputs, Protocol):
 
 
 @runtime_checkable
+class ReceivedLabels(Protocol):
+    """Labels that a receiver finds out one after another."""
+
+    receiving: int | None
+    """Number of classes, where the labels are not known from the start; else None."""
+
+    def fill(self, start: int, labels: Tensor) -> None:
+        """Labels from position ``start`` on have been received."""
+
+
+@runtime_checkable
 class PreparedInputs(Protocol):
     """Inputs of which it can be said what was done to them."""
 

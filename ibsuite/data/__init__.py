@@ -3,7 +3,7 @@
 from ibsuite.data.augment import Affine, Augmentation, Compose, Crop, Cutout, Elastic, Flip, Warp
 from ibsuite.data.digits import Digits
 from ibsuite.data.folder import ImageFolder
-from ibsuite.data.labelled import LabelledData
+from ibsuite.data.labelled import LabelledData, inputs_only
 from ibsuite.data.loader import EpochLoader, StretchLoader
 from ibsuite.data.tensors import Tensors
 from ibsuite.data.vision import CIFAR10, CIFAR100, KMNIST, MNIST, SVHN, FashionMNIST
@@ -29,4 +29,5 @@ __all__ = [
     "StretchLoader",
     "Tensors",
     "Warp",
+    "inputs_only",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibsuite.data.labelled import LabelledData
+from ibsuite.data.labelled import UNKNOWN, LabelledData
 from ibsuite.interface import Refusal
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -42,11 +42,11 @@ class ImageFolder(LabelledData):
         self.image_size, self.grayscale = image_size, grayscale
         self.has_test = (self.path / "train").is_dir() and (self.path / "test").is_dir()
         train = self.path / "train" if self.has_test else self.path
-        self.classes = _subfolders(train)
-        if len(self.classes) < 2:
-            raise Refusal(f"data.path={path} holds {len(self.classes)} folders; one per class is needed")
         self.name = self.path.resolve().name
-        self.num_classes = len(self.classes)
+        self.classes = [] if self.receiving else _subfolders(train)
+        self.num_classes = self.receiving or len(self.classes)
+        if self.num_classes < 2:
+            raise Refusal(f"data.path={path} holds {self.num_classes} folders; one per class is needed")
         self.raw_shape = (1 if grayscale else 3, image_size, image_size)
         self.input_shape = self._cut(self.raw_shape)
         self._train = train
@@ -76,10 +76,11 @@ class ImageFolder(LabelledData):
         return self._read(self.path / "test")
 
     def _list(self, folder: Path) -> list[tuple[Path, int]]:
+        classes = [(UNKNOWN, folder)] if self.receiving else list(enumerate(folder / c for c in self.classes))
         found = [
             (file, label)
-            for label, name in enumerate(self.classes)
-            for file in sorted((folder / name).rglob("*"))
+            for label, where in classes
+            for file in sorted(where.rglob("*"))
             if file.suffix.lower() in SUFFIXES
         ]
         if not found:

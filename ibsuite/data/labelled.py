@@ -2,6 +2,9 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +25,25 @@ RANDOM_LABELS, VIEW, TEST_VIEW = (
     1006,
     1007,
 )  # what the draws below are for; keeps their generators apart
+
+
+UNKNOWN = -1
+"""A label that the receiver does not have yet: whoever trained or priced with it would fail."""
+_receiver: ContextVar[int | None] = ContextVar("receiver", default=None)
+
+
+@contextmanager
+def inputs_only(num_classes: int) -> Iterator[None]:
+    """Data sets that are made within it are a receiver's: inputs are read, labels are never looked at.
+
+    Args:
+        num_classes: what the receiver was told.
+    """
+    token = _receiver.set(num_classes)
+    try:
+        yield
+    finally:
+        _receiver.reset(token)
 
 
 class Placed(NamedTuple):
@@ -94,6 +116,8 @@ class LabelledData(L.LightningDataModule, ABC):
             self.input_shape = self._cut(self.input_shape)
         self.root = Path(root or os.environ.get("IBSUITE_DATA") or "data").expanduser()
         self.download = download
+        self.receiving = _receiver.get()
+        """Number of classes, where this is a receiver's, who reads inputs only; else None."""
         self._wanted, self._kind = num_labels, order
         self._random_labels, self._label_seed = random_labels, label_seed
         self._placed: dict[torch.device, Placed] = {}
@@ -128,6 +152,8 @@ class LabelledData(L.LightningDataModule, ABC):
         self._order = order[: self.num_labels]
         self._order_sha256 = digests_sha256(digests, self._order)
         x, y = self._prepared(x[self._order]), self._randomised(y[self._order])
+        if self.receiving:
+            y = torch.full_like(y, UNKNOWN)
         cpu = torch.device("cpu")
         self._placed[cpu] = Placed(x, y, Standardise.of(x))
 
@@ -163,6 +189,11 @@ class LabelledData(L.LightningDataModule, ABC):
     def labels(self) -> Tensor:
         """All labels in coding order, (num_labels,), int64, on the CPU."""
         return self._at("cpu").y
+
+    def fill(self, start: int, labels: Tensor) -> None:
+        """Labels from position ``start`` on have been received."""
+        for placed in {id(held.y): held.y for held in (self._at("cpu"), *self._placed.values())}.values():
+            placed[start : start + len(labels)] = labels.to(placed.device)
 
     @property
     def order(self) -> Tensor:
@@ -223,8 +254,8 @@ class LabelledData(L.LightningDataModule, ABC):
         return standardise(unit)
 
     def test_split(self) -> "HeldOut | None":
-        """The test split, read from disk at this call; None where there is none."""
-        split = self.read_test()
+        """The test split, read from disk at this call; None where there is none, or for a receiver."""
+        split = None if self.receiving else self.read_test()
         return None if split is None else HeldOut(self, self._prepared(split[0]), split[1])
 
     def train_dataloader(self) -> Batches:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibsuite.data.folder import under
-from ibsuite.data.labelled import LabelledData
+from ibsuite.data.labelled import UNKNOWN, LabelledData
 from ibsuite.interface import Refusal
 
 
@@ -33,17 +33,20 @@ class Tensors(LabelledData):
         if not self.path.is_file():
             raise Refusal(f"data.path={path} is not a file; write one with numpy.savez(path, X=..., y=...)")
         self.name = self.path.stem
-        self.classes = np.unique(self._targets("y"))
+        self.classes = np.arange(self.receiving) if self.receiving else np.unique(self._targets("y"))
         self.num_classes = len(self.classes)
         if self.num_classes < 2:
             raise Refusal(f"y in {self.path} holds {self.num_classes} classes; at least two are needed")
-        x, y = self._pair("X", "y")
+        x, y = self.read_train()
         self.input_shape = self._cut(tuple(x.shape[1:]))
         self.stock_labels = len(y)
         self.num_labels = self.num_labels or self.stock_labels
 
     def read_train(self) -> tuple[Tensor, Tensor]:
         """``X`` and ``y``."""
+        if self.receiving:
+            x = _inputs(self._array("X"), f"X in {self.path}")
+            return x, torch.full((len(x),), UNKNOWN)
         return self._pair("X", "y")
 
     def read_test(self) -> tuple[Tensor, Tensor] | None:
