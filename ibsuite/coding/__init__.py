@@ -1,5 +1,15 @@
-"""Real messages: trained tensors as bytes that somebody else can read back."""
+"""Real messages: labels and trained tensors as bytes that somebody else can read back."""
 
+from ibsuite.coding.labels import LabelReceiver, LabelSender, integer_probabilities
 from ibsuite.coding.weights import WeightStream, decode_weights, encode_weights, stream_length, weight_bits
 
-__all__ = ["WeightStream", "decode_weights", "encode_weights", "stream_length", "weight_bits"]
+__all__ = [
+    "LabelReceiver",
+    "LabelSender",
+    "WeightStream",
+    "decode_weights",
+    "encode_weights",
+    "integer_probabilities",
+    "stream_length",
+    "weight_bits",
+]

@@ -19,6 +19,35 @@ FLAGS = BERNOULLI(None, IMPERFECT)
 BYTES = constriction.stream.model.Uniform(256)
 
 
+def shortest_bytes(coder: constriction.stream.queue.RangeEncoder) -> bytes:
+    """The shortest bytes from which ``range_decoder`` reads what was encoded, zeros standing behind them.
+
+    The coder ends in some point of an interval, any of which would do. Cutting that point, or the next
+    one above it on the coarser grid, gives a point of the interval as long as there is one so short.
+    """
+    # The interval is told by its width and by the last 64 bits of its lower end, which end two words
+    # behind ``position``; the bits before them are those of the point, less a carry.
+    position, (lower, width) = coder.pos()
+    size = 4 * (position + 2)
+    point = int.from_bytes(coder.get_compressed().astype(">u4").tobytes().ljust(size, b"\0"), "big")
+    low = point - (point - lower) % 2**64
+    for grid in (256**length for length in range(1, 9)):  # the width is less than 2^64
+        cut = point // grid * grid
+        if cut >= low:
+            point = cut
+        elif cut + grid < low + width:
+            point = cut + grid
+        else:
+            break
+    return point.to_bytes(size, "big").rstrip(b"\0")
+
+
+def range_decoder(data: bytes) -> constriction.stream.queue.RangeDecoder:
+    """A decoder of big-endian bytes with zeros behind them."""
+    words = np.frombuffer(data + bytes(12 - len(data) % 4), ">u4").astype(np.uint32)
+    return constriction.stream.queue.RangeDecoder(words)
+
+
 class Coder(Protocol):
     """What a model needs of either end."""
 
@@ -60,37 +89,18 @@ class Sender:
         return dict(charges)
 
     def payload(self) -> bytes:
-        """The shortest bytes from which a receiver reads what was sent, zeros standing behind them.
-
-        The coder ends in some point of an interval, any of which would do. Cutting that point, or the next
-        one above it on the coarser grid, gives a point of the interval as long as there is one so short.
-        """
+        """The shortest bytes from which a receiver reads what was sent, zeros standing behind them."""
         coder = constriction.stream.queue.RangeEncoder()
         for values, p, _ in self.sent:
             coder.encode(values, BYTES) if p is None else coder.encode(values, FLAGS, p)
-        # The interval is told by its width and by the last 64 bits of its lower end, which end two words
-        # behind ``position``; the bits before them are those of the point, less a carry.
-        position, (lower, width) = coder.pos()
-        size = 4 * (position + 2)
-        point = int.from_bytes(coder.get_compressed().astype(">u4").tobytes().ljust(size, b"\0"), "big")
-        low = point - (point - lower) % 2**64
-        for grid in (256**length for length in range(1, 9)):  # the width is less than 2^64
-            cut = point // grid * grid
-            if cut >= low:
-                point = cut
-            elif cut + grid < low + width:
-                point = cut + grid
-            else:
-                break
-        return point.to_bytes(size, "big").rstrip(b"\0")
+        return shortest_bytes(coder)
 
 
 class Receiver:
     """Finds flags and bytes in what a sender has made."""
 
     def __init__(self, data: bytes) -> None:
-        words = np.frombuffer(data + bytes(12 - len(data) % 4), ">u4").astype(np.uint32)
-        self.decode = constriction.stream.queue.RangeDecoder(words).decode
+        self.decode = range_decoder(data).decode
 
     def flag(self, probability: float, value: int | None, charge: str) -> int:
         """The next flag."""
