@@ -9,7 +9,9 @@ from ibsuite.codes.class_frequency import (
 )
 from ibsuite.codes.prequential import prequential_bits
 from ibsuite.codes.switch import (
+    BlockState,
     Mixture,
+    SwitchState,
     block_bits,
     block_mixture,
     free_minimum_bits,
@@ -19,7 +21,9 @@ from ibsuite.codes.switch import (
 from ibsuite.codes.uniform import uniform_bits
 
 __all__ = [
+    "BlockState",
     "Mixture",
+    "SwitchState",
     "block_bits",
     "block_mixture",
     "check_blocks",

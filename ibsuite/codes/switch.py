@@ -5,6 +5,7 @@ Here the choice is paid for: by a prior over switch sequences (van Erven, Grunwa
 or by one Bayesian mixture per block. Predictors are rows, labels are columns.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,60 @@ def _uniform_prior(prior: Array | None, predictors: int) -> Array:
     return prior
 
 
+class SwitchState:
+    """The switch distribution between two labels: what a receiver mixes the next label's predictions with.
+
+    A predictor is *active* while it may still be switched away from, and *stopped* afterwards; the hazard of
+    a switch at label t, counted from 1, is 1 / (t + 1).
+
+    Args:
+        predictors: number of predictors.
+        prior: pi_K, (predictors,); uniform if None.
+        switch_probability: theta.
+    """
+
+    def __init__(self, predictors: int, prior: Array | None = None, switch_probability: float = 0.5) -> None:
+        prior = _uniform_prior(prior, predictors)
+        self._predictors, self._theta = predictors, switch_probability
+        self._possible = slice(None) if (prior > 0).all() else prior > 0
+        self._prior = prior[self._possible]
+        self._active, self._stopped = switch_probability * self._prior, (1 - switch_probability) * self._prior
+        self._known = 0
+
+    @property
+    def weights(self) -> Array:
+        """Weight of each predictor just before the next label, (predictors,), in sum one."""
+        weights = np.zeros(self._predictors)
+        weights[self._possible] = self._active + self._stopped
+        return weights
+
+    def update(self, log2_probs: Array) -> float:
+        """Take in the next label, and give the mixture's log2-probability of it, bits.
+
+        Args:
+            log2_probs: what each predictor gave to that label, (predictors,), bits.
+
+        Raises:
+            ValueError: every predictor gives it probability zero.
+        """
+        log2_probs = log2_probs[self._possible]
+        # A common factor cancels in the weights; it keeps tiny probabilities away from underflow.
+        top = float(log2_probs.max())
+        top = top if math.isfinite(top) else 0.0
+        probs = np.exp2(log2_probs - top)
+        active, stopped = self._active * probs, self._stopped * probs
+        total = active.sum() + stopped.sum()
+        if not total > 0:
+            raise ValueError(f"every predictor gives label {self._known} probability zero")
+        active, stopped = active / total, stopped / total
+        self._known += 1
+        hazard = 1.0 / (self._known + 2)
+        pool = hazard * active.sum()
+        self._active = (1 - hazard) * active + self._theta * pool * self._prior
+        self._stopped = stopped + (1 - self._theta) * pool * self._prior
+        return float(np.log2(total) + top)
+
+
 def switch_distribution(
     log2_probs: Array, prior: Array | None = None, switch_probability: float = 0.5
 ) -> Mixture:
@@ -45,9 +100,8 @@ def switch_distribution(
 
         pi(s) = theta^(m-1) (1 - theta) pi_K(k_1) prod_{i>=2} pi_T(t_i | t_i > t_{i-1}) pi_K(k_i),
 
-    with pi_T(t) = 1 / (t (t + 1)). The sum over all sequences is exact in O(predictors) a label: a
-    predictor is *active* while it may still be switched away from, and *stopped* afterwards; the
-    hazard of a switch at label t is 1 / (t + 1).
+    with pi_T(t) = 1 / (t (t + 1)). The sum over all sequences is exact in O(predictors) a label, label by
+    label (``SwitchState``).
 
     Args:
         log2_probs: (predictors, n), log2-probability that each predictor gave to each label, using
@@ -59,29 +113,49 @@ def switch_distribution(
     Appendix E, with the best sequence in hindsight instead of the mixture.
     """
     predictors, n = log2_probs.shape
-    prior, theta = _uniform_prior(prior, predictors), switch_probability
-    possible = prior > 0
-    log2_probs, prior = log2_probs[possible], prior[possible]
-    active, stopped = theta * prior, (1 - theta) * prior
-    mixed, weights = np.empty(n), np.zeros((predictors, n))
-    # Scaling a column cancels in the weights; it keeps tiny probabilities away from underflow.
-    top = log2_probs.max(0, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, 0.0)
-    probs = np.exp2(log2_probs - top)
-    for i in range(n):
-        if i > 0:
-            hazard = 1.0 / (i + 2)
-            pool = hazard * active.sum()
-            active = (1 - hazard) * active + theta * pool * prior
-            stopped = stopped + (1 - theta) * pool * prior
-        weights[possible, i] = active + stopped
-        active, stopped = active * probs[:, i], stopped * probs[:, i]
-        total = active.sum() + stopped.sum()
-        mixed[i] = total
-        if not total > 0:
-            raise ValueError(f"every predictor gives label {i} probability zero")
-        active, stopped = active / total, stopped / total
-    return Mixture(np.log2(mixed) + top, weights)
+    state = SwitchState(predictors, prior, switch_probability)
+    mixed, weights = np.empty(n), np.empty((n, predictors))
+    for i, label in enumerate(np.ascontiguousarray(log2_probs.T)):
+        weights[i] = state.weights
+        mixed[i] = state.update(label)
+    return Mixture(mixed, weights.T)
+
+
+class BlockState:
+    """The mixture of one block between two labels; the next block begins with a new one.
+
+    Args:
+        predictors: number of predictors.
+        prior: pi_K, (predictors,); uniform if None.
+    """
+
+    def __init__(self, predictors: int, prior: Array | None = None) -> None:
+        with np.errstate(divide="ignore"):
+            self._log2_prior = np.log2(_uniform_prior(prior, predictors))
+        self._given = np.zeros(predictors)
+        self._joint, self._evidence = self._log2_prior, np.logaddexp2.reduce(self._log2_prior)
+
+    @property
+    def weights(self) -> Array:
+        """Weight of each predictor just before the next label, (predictors,), in sum one."""
+        return np.exp2(self._joint - self._evidence)
+
+    def update(self, log2_probs: Array) -> float:
+        """Take in the next label, and give the mixture's log2-probability of it, bits.
+
+        Args:
+            log2_probs: what each predictor gave to that label, (predictors,), bits.
+
+        Raises:
+            ValueError: every predictor gives the block so far probability zero.
+        """
+        given = self._given + log2_probs
+        joint = self._log2_prior + given
+        if not np.isfinite(joint.max()):
+            raise ValueError("every predictor gives some label of the block probability zero")
+        evidence, before = np.logaddexp2.reduce(joint), self._evidence
+        self._given, self._joint, self._evidence = given, joint, evidence
+        return float(evidence - before)
 
 
 def block_mixture(log2_probs: Array, starts: Sequence[int], prior: Array | None = None) -> Mixture:
