@@ -63,7 +63,8 @@ class Retraining:
         """
         if not method.automatic_optimization:
             raise Refusal(f"{type(method).__name__} steps its optimisers itself; leave --retrain_epochs out")
-        whole, before = sent_tensors(method), (method.training_steps, data.stretch)
+        whole = {name: value.detach().clone() for name, value in method.state_dict().items()}
+        before = (method.training_steps, data.stretch)
         load_weights(method, message)
         steps = max(1, round(self.epochs * len(rows) / data.batch_size))
         method.training_steps = steps  # type: ignore[assignment]
@@ -98,6 +99,6 @@ class Retraining:
         quantiser.coarsen(method)
         floats = {name: narrowed(value, torch.float16) for name, value in sent_tensors(method).items()}
         method.zero_grad()
-        load_weights(method, whole)
-        method.training_steps, data.stretch = before  # type: ignore[assignment]
+        method.load_state_dict(whole)
+        method.training_steps, data.stretch = before
         return {name: quantiser.quantised.get(name, floats[name]) for name in message}
