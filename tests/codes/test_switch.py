@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ibsuite.codes import (
+    BlockState,
+    SwitchState,
     block_bits,
     block_mixture,
     free_minimum_bits,
@@ -291,3 +293,78 @@ def test_prior_costs_of_the_facts_table() -> None:
         costs = np.full((predictors, 13), 1e6)
         costs[np.arange(13) % 2, np.arange(13)] = 0
         assert hindsight_switch_bits(-costs, list(range(13))) == pytest.approx(bits, abs=0.5)
+
+
+# Label by label, as a receiver finds them
+
+GOLDEN = np.array(
+    [
+        [-5, -4, -3, -2, -2, -1, -1, -1],
+        [-1, -5, -4, -5, -3, -4, -5, -4],
+        [-4, -3, -3, -np.inf, -2, -5, -4, -1],
+    ]
+)
+
+
+def test_weights_are_these_to_the_last_bit() -> None:
+    """Powers of two and three predictors: every machine rounds alike. A message must decode for ever."""
+    mixture = switch_distribution(GOLDEN, np.array([0.5, 0.25, 0.25]), 0.25)
+    for label, weights in (
+        (4, ["0x1.b68e28b743434p-1", "0x1.19665cf28a660p-3", "0x1.8c20060d11af0p-8"]),
+        (7, ["0x1.fc6294a03231ep-1", "0x1.e51204676626cp-9", "0x1.b8595b666806ap-9"]),
+    ):
+        assert mixture.weights[:, label].tolist() == [float.fromhex(weight) for weight in weights]
+    bits = [float.fromhex(price) for price in ("0x1.56cb0f6865c8ep+1", "0x1.1c601cb845c17p+2")]
+    assert (-mixture.log2_probs[:2]).tolist() == pytest.approx(bits, rel=1e-15)
+
+
+@pytest.mark.parametrize("prior", [None, np.array([0.5, 0.0, 0.3, 0.2])])
+@pytest.mark.parametrize("theta", [0.0, 0.5, 1.0])
+def test_a_receiver_has_the_weights_of_the_sender_bit_for_bit(prior: Array | None, theta: float) -> None:
+    log2_probs = random_log2_probs(4, 300, 5)
+    log2_probs[0, 17] = -np.inf
+    mixture, state = switch_distribution(log2_probs, prior, theta), SwitchState(4, prior, theta)
+    for i in range(300):
+        np.testing.assert_array_equal(state.weights, mixture.weights[:, i])
+        assert state.update(log2_probs[:, i]) == mixture.log2_probs[i]
+
+
+@pytest.mark.parametrize("prior", [None, np.array([0.5, 0.0, 0.3, 0.2])])
+@pytest.mark.parametrize("predictors", [1, 4, 30])
+def test_a_state_for_each_block_is_the_block_mixture(prior: Array | None, predictors: int) -> None:
+    prior = prior if predictors == 4 else None
+    log2_probs = random_log2_probs(predictors, 500, 6)
+    log2_probs[1:, 30] = -np.inf
+    starts = [0, 1, 20, 200]
+    mixture = block_mixture(log2_probs, starts, prior)
+    for start, stop in itertools.pairwise([*starts, 500]):
+        state = BlockState(predictors, prior)
+        for i in range(start, stop):
+            np.testing.assert_allclose(state.weights, mixture.weights[:, i], rtol=0, atol=1e-12)
+            assert state.update(log2_probs[:, i]) == pytest.approx(mixture.log2_probs[i], abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [SwitchState, BlockState])
+def test_weights_price_the_next_label_whichever_it_is(kind: type[SwitchState | BlockState]) -> None:
+    """A receiver mixes all classes with the weights: their probabilities add up to one."""
+    rng, state = np.random.default_rng(7), kind(3)
+    np.testing.assert_allclose(state.weights, 1 / 3, rtol=1e-15)
+    for _ in range(20):
+        p = rng.dirichlet(np.ones(5), 3)
+        mixed = state.weights @ p
+        assert mixed.sum() == pytest.approx(1, abs=1e-12)
+        label = rng.integers(5)
+        assert state.update(np.log2(p[:, label])) == pytest.approx(math.log2(mixed[label]), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [SwitchState, BlockState])
+def test_a_state_refuses_what_nobody_allows_and_stays_as_it_was(kind: type[SwitchState | BlockState]) -> None:
+    state = kind(2, np.array([1.0, 0.0]))
+    state.update(np.array([-1.0, -2.0]))
+    before = state.weights
+    for impossible in ([-np.inf, -np.inf], [-np.inf, -1.0]):
+        with pytest.raises(ValueError, match="probability zero"):
+            state.update(np.array(impossible))
+    np.testing.assert_array_equal(state.weights, before)
+    with pytest.raises(ValueError, match="prior"):
+        kind(2, np.array([0.5, 0.6]))
