@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,13 +36,17 @@ KEPT = [0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compress, write and print; exit code 2 with one sentence where that cannot be honoured."""
-    options, rest = _parser().parse_known_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
     for path in options.runs:
         if not path.is_dir():
             joined = "; write options of a training with =" if rest and options.config else ""
             return _refused(f"{path} is not a folder; give a run or a folder of runs{joined}")
     if rest and not options.config:
-        return _refused(f"{rest[0]} is no option; --help lists them, and --config takes those of a training")
+        name = rest[0].partition("=")[0]
+        near = get_close_matches(name, parser.format_help().split(), n=1)
+        said = f"did you mean {near[0]}?" if near else "--help lists them; those of a training need --config"
+        return _refused(f"{name} is no option; {said}")
     if not options.runs and not options.config:
         return _refused("give a finished run, a folder of runs, or a --config to train by")
     from ibsuite.cli import quiet
