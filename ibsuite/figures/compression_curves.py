@@ -6,7 +6,7 @@ Panels as in Gao et al. 2019, Figures 2 to 5 and 7 to 10 (accuracy and cross ent
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ibsuite.figures.prequential import FONTS, MARKERS, PALETTE
 
@@ -31,6 +31,7 @@ AXES = {
 }
 """What each method's curve is drawn over: the key of a row, a factor, and what stands below the axis."""
 
+TOP_FIVE = "top 5, dashed"
 OVER = {"temperature": "temperature $T$", "mu": r"damping $\mu$"}
 
 
@@ -39,8 +40,9 @@ def compression_curves_figure(
 ) -> "Figure":
     """Accuracy, cross entropy, d and d~ of compressed networks over their sizes.
 
-    A line joins the means over seeds; a band of its colour reaches from the least to the greatest. Where
-    there are many classes, top-5 accuracy is drawn dashed beside the accuracy.
+    A line joins the means over seeds; a band of its colour reaches from the least to the greatest. Weights
+    that were pruned and quantised are points, as many settings have one size. Where there are many classes,
+    top-5 accuracy is drawn dashed beside the accuracy.
 
     Args:
         methods: by method (``prune``, ``quantise``, ...) and objective, the rows of every seed.
@@ -52,33 +54,29 @@ def compression_curves_figure(
     Raises:
         ValueError: there is no curve.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     if not methods:
         raise ValueError("no curve to draw")
     figure, panels = _panels(len(READINGS), len(methods))
     objectives = list(dict.fromkeys(name for curves in methods.values() for name in curves))
     for column, (method, curves) in enumerate(methods.items()):
         key, factor, label = AXES[method]
+        several = method == "prune_quantise"  # settings of equal size lie anywhere: a line would be no curve
         for row, (name, title) in enumerate(READINGS.items()):
             axes = panels[row][column]
             for objective, seeds in curves.items():
-                style = _style(objectives.index(objective))
-                _line(axes, seeds, key, f"{split}_{name}", factor, objective, style)
+                style = {**_style(objectives.index(objective)), **({"ls": ""} if several else {})}
+                _line(axes, seeds, key, f"{split}_{name}", factor, objective.replace("_", " "), style)
                 if name == "accuracy" and f"{split}_top5_accuracy" in seeds[0][0]:
                     dashed = {**style, "ls": (0, (3, 2)), "marker": ""}
-                    _line(axes, seeds, key, f"{split}_top5_accuracy", factor, "_top 5", dashed)
+                    _line(axes, seeds, key, f"{split}_top5_accuracy", factor, f"_{TOP_FIVE}", dashed)
             _dress(axes, title if column == 0 else "", label if row == len(READINGS) - 1 else "")
             if name != "accuracy":
-                axes.set_yscale("symlog" if name == "excess_bits" else "log", **_linear(name))
+                _logarithmic(axes, "y", 1e-3 if name == "excess_bits" else None)
             if row == 0:
-                axes.set_title(method.replace("_", " "), fontsize=FONTS["label"])
+                axes.set_title(f"{method.replace('_', ' ')}, {split}", fontsize=FONTS["label"])
             if key in ("kept", "model_bits"):
-                axes.set_xscale("log")
-                axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-                axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-                axes.xaxis.set_minor_formatter(NullFormatter())
-    _legend(figure, panels[0][0])
+                _logarithmic(axes, "x")
+    _legend(figure)
     return figure
 
 
@@ -115,12 +113,12 @@ def tuning_figure(objectives: Mapping[str, Sequence[Rows]], split: str = "valida
                 _line(axes, best, over, f"{split}_{name}", 1.0, said, _style(index))
             _dress(axes, READINGS[name] if column == 0 else "", OVER[over] if row else "")
             if over == "mu":
-                axes.set_xscale("symlog", linthresh=0.01)
+                _logarithmic(axes, "x", min((row["mu"] for row in seeds[0] if row["mu"]), default=1.0))
             if name == "nll_bits":
-                axes.set_yscale("log")
+                _logarithmic(axes, "y")
             else:
-                axes.set_title(objective, fontsize=FONTS["label"])
-    _legend(figure, panels[0][0])
+                axes.set_title(f"{objective.replace('_', ' ')}, {split}", fontsize=FONTS["label"])
+    _legend(figure)
     return figure
 
 
@@ -165,14 +163,26 @@ def _line(
     )
     at = [place for place, _ in points]
     axes.plot(at, [fmean(values) for _, values in points], label=label, **style)
-    if len(seeds) > 1:
+    if len(seeds) > 1 and style.get("ls") != "":
         low, high = [min(values) for _, values in points], [max(values) for _, values in points]
         axes.fill_between(at, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def _linear(name: str) -> dict[str, Any]:
-    """Where small differences are drawn to scale."""
-    return {"linthresh": 1e-3} if name == "excess_bits" else {}
+def _logarithmic(axes: "Axes", which: Literal["x", "y"], linear: float | None = None) -> None:
+    """Plain numbers at 1, 2 and 5 of every decade, or at decades alone; up to ``linear`` drawn to scale."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis, scale = (axes.xaxis, axes.set_xscale) if which == "x" else (axes.yaxis, axes.set_yscale)
+    if linear is not None:
+        scale("symlog", linthresh=linear)
+        return
+    low, high = axis.get_data_interval()
+    if not high > 0:  # no distortion at all
+        return
+    scale("log")
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if low > 0 and high < 50 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _dress(axes: "Axes", y: str, x: str) -> None:
@@ -184,7 +194,16 @@ def _dress(axes: "Axes", y: str, x: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure: "Figure", axes: "Axes") -> None:
-    handles = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False,
-                  fontsize=FONTS["legend"])  # fmt: skip
+def _legend(figure: "Figure") -> None:
+    """Every line of any panel once, and what dashes mean."""
+    from matplotlib.lines import Line2D
+
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    handles = {str(line.get_label()): line for line in reversed(lines)}
+    dashed = handles.pop(f"_{TOP_FIVE}", None)
+    handles = {label: handles[label] for label in dict.fromkeys(str(line.get_label()) for line in lines)
+               if label in handles}  # fmt: skip
+    if dashed is not None:
+        handles[TOP_FIVE] = Line2D([], [], color="#6E6E6E", ls=(0, (3, 2)), lw=1.4, label=TOP_FIVE)
+    figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=min(len(handles), 4),
+                  frameon=False, fontsize=FONTS["legend"])  # fmt: skip
