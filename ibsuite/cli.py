@@ -16,6 +16,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -27,8 +28,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ibsuite import record
 from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
-from ibsuite.callbacks.messages import load_weights, sent_tensors
-from ibsuite.coding import decode_weights, stream_length
+from ibsuite.coding import Manifest
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
 
@@ -288,16 +288,28 @@ def sent_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Cal
     if not path.is_file():
         raise Refusal(f"{run} has no {record.WEIGHTS}: its code sends no weights, or it is unfinished")
     cli = _built_as(source if source.is_file() else run / record.CONFIG)
-    shapes = {name: tensor.shape for name, tensor in sent_tensors(cli.model).items()}
-    data = path.read_bytes()
     try:
-        message = decode_weights(data, shapes)
-        if stream_length(data) != len(data):
-            raise ValueError("Bytes stand behind the weight stream.")
+        cli.code.receive(cli.model, path.read_bytes())
     except ValueError as error:
         raise Refusal(f"{path} cannot be read: {error}") from None
-    load_weights(cli.model, message)
     return _ready(cli)
+
+
+def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -> SuiteCLI:
+    """Everything that a message's config names, untrained, for its receiver.
+
+    Args:
+        manifest: of the message.
+        folder: for the config, as a file.
+        out: folder of the receiver's own run, which is gone on with where there is one.
+        progress: show how far it is.
+    """
+    path = folder / record.CONFIG
+    path.write_text(yaml.safe_dump({**manifest.config, "threads": manifest.threads}))
+    args = [f"--config={path}", "--logger=null", f"--out={out}", "--ckpt_path=last", "--overwrite=true"]
+    cli = SuiteCLI([*args, f"--trainer.enable_progress_bar={str(progress).lower()}"])
+    cli.model.to(cli.trainer.strategy.root_device)
+    return cli
 
 
 def _built_as(config: Path) -> SuiteCLI:

@@ -39,6 +39,9 @@ FINAL = "checkpoints/final.ckpt"
 FIGURES = "figures"
 MESSAGE = "message"
 WEIGHTS = "message/weights.bin"
+DECODED = "decoded"
+LABEL_STREAM = "message/labels.bin"
+MANIFEST = "message/manifest.json"
 
 CODES = (
     "uniform",
@@ -281,7 +284,7 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
 
 def provenance() -> dict[str, Any]:
     """Command, commit, versions and cores of this process: fields of ``Codelength``."""
-    packages = ("ibsuite", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
+    packages = ("ibsuite", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "constriction")
     versions = {name: _version(name) for name in packages}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}

@@ -26,3 +26,5 @@ class Description:
     """Rows of ``curve.csv``."""
     weights: bytes | None = None
     """The file of the model, where there is one."""
+    logits: Tensor | None = None
+    """Of every label under the model as it is sent, (n, K), where it is sent."""

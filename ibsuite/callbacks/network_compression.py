@@ -7,11 +7,12 @@ import lightning.pytorch as L
 import torch
 
 from ibsuite.callbacks.description import Description
-from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest
 from ibsuite.callbacks.offline import OfflineCode
 from ibsuite.callbacks.pricing import share_buffers
 from ibsuite.callbacks.rates import Rates
 from ibsuite.callbacks.retrain import restart
+from ibsuite.callbacks.sent import narrowed, sent_tensors
 from ibsuite.callbacks.straight_through import StraightThrough
 from ibsuite.interface import LabelSequence, QuantisedMethod, Refusal
 

@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from ibsuite import record
 from ibsuite.callbacks.averaging import WeightAverage
 from ibsuite.callbacks.bottleneck import (
     bottleneck_figures,
@@ -24,13 +23,16 @@ from ibsuite.callbacks.bottleneck import (
 from ibsuite.callbacks.checkpoint import check_resumable
 from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.finite import StopWhenNotFinite
+from ibsuite.callbacks.label_message import write_message
 from ibsuite.callbacks.layer_information import layer_row
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
 from ibsuite.callbacks.pricing import price, share_buffers
 from ibsuite.callbacks.result import provenance, write_result
-from ibsuite.callbacks.retrain import Start
+from ibsuite.callbacks.retrain import Start, initialise
+from ibsuite.callbacks.sent import receive_weights
 from ibsuite.codes import codelength_bits, log2_probabilities
+from ibsuite.coding import integer_probabilities
 from ibsuite.interface import (
     Ahead,
     Classifier,
@@ -92,6 +94,11 @@ class OfflineCode(L.Callback, ABC):
     @abstractmethod
     def describe(self, trainer: L.Trainer, module: L.LightningModule) -> Description:
         """Describe the trained method and the labels; leave the method as it was described."""
+
+    def receive(self, module: L.LightningModule, data: bytes) -> None:
+        """Make the method what was described, from the bytes of its model; see ``receive_weights``."""
+        initialise(module, (self.seed, 0, 0))  # what is drawn from the seed and not sent
+        receive_weights(module, data)
 
     def rows(self, sequence: LabelSequence) -> Tensor:
         """Positions of the labels that the method is trained on; a Refusal where there are none."""
@@ -307,9 +314,11 @@ class OfflineCode(L.Callback, ABC):
         label_bits, log2_probs = described.charges["labels"], described.log2_probs
         part = {"start": 0, "stop": n, "bits": label_bits, "bits_per_label": label_bits / n,
                 "accuracy": described.accuracy, "steps": sum(steps for _, steps in self.stages)}  # fmt: skip
-        if described.weights is not None:
-            (run / record.MESSAGE).mkdir(parents=True, exist_ok=True)
-            (run / record.WEIGHTS).write_bytes(described.weights)
+        message = {}
+        if described.weights is not None and described.logits is not None:
+            counts = integer_probabilities(log2_probabilities(described.logits, described.temperature))
+            message = write_message(run, self.sequence, self.code, counts, self.provenance,
+                                    temperature=described.temperature, weights=described.weights)  # fmt: skip
         write_result(
             run,
             self.sequence,
@@ -327,6 +336,7 @@ class OfflineCode(L.Callback, ABC):
             test=test,
             cost=cost,
             seed=self.seed,
+            **message,
             **self.provenance,
         )
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ibsuite.callbacks.compression_report import gate_report, report_compression
 from ibsuite.callbacks.description import Description
-from ibsuite.callbacks.messages import check_temperatures, describe_shortest, sent_tensors
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest
 from ibsuite.callbacks.offline import OfflineCode, accuracy
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32, share_buffers
 from ibsuite.callbacks.rates import Rates
 from ibsuite.callbacks.retrain import restart
-from ibsuite.coding import WeightStream, encode_weights
+from ibsuite.callbacks.sent import receive_weights, sent_tensors
+from ibsuite.coding import WeightStream, decode_weights, encode_weights, stream_length
 from ibsuite.interface import GatedUnits, LabelledInputs, LabelSequence, Refusal
 
 PRETRAINING, COMPRESSION, FINETUNING = "pretraining", "compression", "fine-tuning"
@@ -230,6 +231,16 @@ class PrunedNetworkCode(OfflineCode):
         messages = ((rate, self.rates.message(trained, rate)) for rate in self.rates.settings())
         head = self._units(module)
         return describe_shortest(self, trainer, module, messages, trained.buffers, self.temperatures, head)
+
+    def receive(self, module: L.LightningModule, data: bytes) -> None:
+        """Remove the units that the first stream names, and read the small network from the second."""
+        assert isinstance(module, GatedUnits)
+        shapes = {reading.place: reading.kept.shape for reading in module.gate_readings()}
+        signs = {
+            name: sent for name, sent in decode_weights(data, shapes).items() if isinstance(sent, Tensor)
+        }
+        module.remove_units(signs)
+        receive_weights(module, data[stream_length(data) :])
 
     def _units(self, module: GatedUnits) -> WeightStream:
         """Which units of the full network are left, as a stream in front of the weights."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibsuite.callbacks.messages import Sent, narrowed
+from ibsuite.callbacks.sent import Sent, narrowed
 from ibsuite.compression import prune, quantise_kmeans, quantise_uniform
 from ibsuite.interface import Message, Quantised, Refusal
 

@@ -14,6 +14,14 @@ INITIALISATION = 0
 """Key of the randomness of initialisations; stretches of training use keys from 1 on."""
 
 
+def initialise(module: nn.Module, key: tuple[int, ...]) -> None:
+    """A reproducible initialisation, derived from (seed, block, member)."""
+    assert isinstance(module, Classifier)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(*key, INITIALISATION))
+        module.reset_parameters()
+
+
 class Start:
     """How each block's training begins.
 
@@ -49,9 +57,7 @@ class Start:
             old: what ``snapshot`` gave at the end of the training before; empty at the first.
         """
         assert isinstance(module, Classifier)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(*key, INITIALISATION))
-            module.reset_parameters()
+        initialise(module, key)
         with torch.no_grad():
             warm = self.kind == "warm" and len(old) > 0
             for now, before in zip(_tensors(module), old, strict=True) if warm else ():

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import lightning.pytorch as L
 
-from ibsuite.callbacks.messages import describe_shortest, sent_tensors
+from ibsuite.callbacks.messages import describe_shortest
 from ibsuite.callbacks.network_compression import NetworkCompressionCode
 from ibsuite.callbacks.offline import Description
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.interface import Coordinates, LabelSequence, Refusal
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ibsuite.callbacks.description import Description
-from ibsuite.callbacks.messages import check_temperatures, describe_shortest, narrowed, sent_tensors
+from ibsuite.callbacks.messages import check_temperatures, describe_shortest
 from ibsuite.callbacks.offline import OfflineCode
+from ibsuite.callbacks.sent import narrowed, sent_tensors
 from ibsuite.coding import weight_bits
 from ibsuite.interface import LabelSequence, Message, QuantisedMethod, Refusal
 

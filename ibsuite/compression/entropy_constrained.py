@@ -33,8 +33,9 @@ def quantise_entropy_constrained(
         I (w - k step)^2 + H (w - k step)^4 + multiplier * (-log2 p(k)).
 
     Neither step makes sum_i I_i d_i^2 + H_i d_i^4 + multiplier * n H(p) greater, d_i being what weight i
-    moves by. Integers that nobody takes any more are gone. Zeros, as pruned weights are, stay zero. With a
-    multiplier of 0 this is plain rounding.
+    moves by. Integers that nobody takes any more are gone. Zeros, as pruned weights are, stay zero; and
+    where a bit counts, weights on which nothing depends (I = H = 0) become zero, wherever the shortest
+    code lies. With a multiplier of 0 this is plain rounding.
 
     Args:
         tensor: any shape, floating point.
@@ -54,7 +55,9 @@ def quantise_entropy_constrained(
     weights, quadratics, quartics = checked_importances(tensor, quadratic, quartic)
     rounded = quantise_uniform(tensor, step)
     symbols = rounded.symbols.flatten().numpy().copy()
-    left = np.flatnonzero(weights)
+    if multiplier:
+        symbols[(quadratics == 0) & (quartics == 0)] = 0
+    left = np.flatnonzero((weights != 0) & ((quadratics > 0) | (quartics > 0)))
     search = Search(weights[left], quadratics[left], quartics[left], rounded.step, multiplier)
     symbols[left], _ = search.alternate(symbols[left], len(weights) - len(left))
     return Quantised(torch.from_numpy(symbols).reshape(tensor.shape), rounded.step)

@@ -151,6 +151,8 @@ class Tape:
             injected: what is added at the inputs of the smooth activations, in their order.
             targets: places to be reached, instead of the layers' outputs.
         """
+        if any(each.inputs._version != each.version for each in self.layers.values()):
+            raise ValueError("Something overwrites the input of a layer in place; compute it out of place.")
         edges = [each.edge for each in self.layers.values()] if targets is None else list(targets)
         roots = [(each.before, added) for each, added in zip(self.smooth, injected, strict=False)]
         starts: list[Any] = [edge for edge, _ in roots]
@@ -296,8 +298,6 @@ def power_sums(
         estimates: for each estimate of h the factors of which it is made.
         square: whether second moments of h are wanted.
     """
-    if used.inputs._version != used.version:
-        raise ValueError("Something overwrites the input of a layer in place; compute it out of place.")
     layer = used.layer
     n, outputs = len(used.inputs), layer.weight.shape[0]
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1

@@ -9,8 +9,8 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from ibsuite.callbacks.messages import load_weights, sent_tensors
 from ibsuite.callbacks.pricing import logits_at
+from ibsuite.callbacks.sent import load_weights, sent_tensors
 from ibsuite.compression import OBJECTIVES, Moments, importance, layer_grams, weight_moments
 from ibsuite.interface import (
     Classifier,

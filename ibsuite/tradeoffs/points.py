@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from ibsuite.callbacks.messages import narrowed
+from ibsuite.callbacks.sent import narrowed
 from ibsuite.compression import entropy_bits, huffman_bits, paper_ratio
 from ibsuite.interface import Message, Quantised, Refusal
 from ibsuite.tradeoffs.network import TrainedNetwork

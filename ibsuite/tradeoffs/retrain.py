@@ -8,7 +8,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from ibsuite.callbacks.messages import load_weights, narrowed, sent_tensors
+from ibsuite.callbacks.sent import load_weights, narrowed, sent_tensors
 from ibsuite.callbacks.straight_through import StraightThrough
 from ibsuite.interface import LabelSequence, Message, Refusal, Stretch
 from ibsuite.seeds import derive_seed

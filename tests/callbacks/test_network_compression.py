@@ -9,7 +9,7 @@ import torch
 from offline_runs import code_of, document, method_of
 
 from ibsuite.callbacks import NetworkCompressionCode
-from ibsuite.callbacks.messages import sent_tensors
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.codes import codelength_bits
 from ibsuite.data import Digits
 from ibsuite.interface import Quantised, Refusal

@@ -10,7 +10,7 @@ import torch
 from offline_runs import BOTTLENECKS, RATES, code_of, document, method_of
 
 from ibsuite.callbacks import NetworkCompressionCode, PrequentialCode
-from ibsuite.callbacks.messages import sent_tensors
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.data import Digits
 from ibsuite.methods import CrossEntropy
 from ibsuite.nn import MLP, Bottleneck

@@ -8,7 +8,7 @@ import pytest
 from offline_runs import code_of, document, method_of
 
 from ibsuite.callbacks import SubspaceCode
-from ibsuite.callbacks.messages import sent_tensors
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.interface import Refusal
 from ibsuite.methods import Subspace
 from ibsuite.nn import MLP

@@ -124,11 +124,12 @@ def test_the_dearer_bits_are_the_fewer_are_spent() -> None:
     assert spent[-1] == 0
 
 
-def test_a_weight_of_no_importance_takes_the_commonest_integer() -> None:
+def test_a_weight_of_no_importance_becomes_zero_wherever_the_shortest_code_lies() -> None:
     weights = torch.tensor([3.0, 3.0, 3.0, 1.0, 0.0, 8.0])
     quadratic = torch.tensor([9.0, 9.0, 9.0, 9.0, 9.0, 0.0])
     symbols = quantise_entropy_constrained(weights, 1.0, 0.1, quadratic).symbols
-    assert symbols.tolist() == [3, 3, 3, 1, 0, 3]
+    assert symbols.tolist() == [3, 3, 3, 1, 0, 0]
+    assert quantise_entropy_constrained(weights, 1.0, 0.0, quadratic).symbols.tolist() == [3, 3, 3, 1, 0, 8]
 
 
 def test_integers_may_move_outward() -> None:

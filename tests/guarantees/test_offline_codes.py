@@ -14,8 +14,8 @@ from offline_runs import BOTTLENECKS, KINDS, MESSAGES, code_of, document, method
 from torch import Tensor
 
 from ibsuite.callbacks import NotFinite, offline
-from ibsuite.callbacks.messages import sent_tensors
 from ibsuite.callbacks.pricing import price
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.codes import codelength_bits, uniform_bits
 from ibsuite.coding import decode_weights, stream_length
 from ibsuite.data import Digits

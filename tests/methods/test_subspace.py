@@ -10,7 +10,7 @@ from small_runs import small_code
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibsuite.callbacks.messages import sent_tensors
+from ibsuite.callbacks.sent import sent_tensors
 from ibsuite.data import Digits
 from ibsuite.interface import Batch, Classifier, Coordinates, Refusal
 from ibsuite.methods import CrossEntropy, Subspace
