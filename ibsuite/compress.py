@@ -159,6 +159,7 @@ def _curves(
         options.probes,
         wanted[0][1]["seed_everything"],
         options.objectives,
+        getattr(code, "views", 0),
     )
     test = data.test_split()
     compared = options.settings_compared * getattr(code, "settings_compared", 1)

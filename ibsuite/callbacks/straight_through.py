@@ -59,10 +59,14 @@ def requantise(weight: Tensor, before: Quantised) -> Quantised:
     if before.codebook is None:
         return Quantised((weight.double() / before.step).round().long(), before.step)
     values, weight = before.codebook.double(), weight.double()
-    places = torch.bucketize(weight, (values[1:] + values[:-1]) / 2)
+    zero = int((values == 0).nonzero()[0])
+    offered = torch.arange(len(values))
+    if not (before.symbols == 0).any():  # zero is no value of this codebook, and is not to become one
+        offered = offered[offered != zero]
+    edges = (values[offered][1:] + values[offered][:-1]) / 2
+    places = offered[torch.bucketize(weight, edges)]
     counts = torch.bincount(places.flatten(), minlength=len(values))
     sums = torch.bincount(places.flatten(), weight.flatten(), minlength=len(values))
-    zero = int((values == 0).nonzero()[0])
     values = torch.where(counts > 0, sums / counts.clamp(min=1), values)
     values[zero] = 0.0
     first, last = min(int(places.min()), zero), max(int(places.max()), zero)  # those beyond are not sent

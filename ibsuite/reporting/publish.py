@@ -141,8 +141,11 @@ def _words(line: str) -> list[str]:
     if not words:
         refuse(f"the run does not say what command made it, but {line!r}; run the experiment again")
     joined: list[str] = []
+    many = words[:3] == ["python", "-m", "ibsuite.compress"]
     for word in words:
-        if joined and OPTION.fullmatch(joined[-1]) and not word.startswith("--"):
+        # Options of compress take several values each.
+        takes = not many or (joined and LEFT_OUT.match(f"{joined[-1]}="))
+        if joined and OPTION.fullmatch(joined[-1]) and not word.startswith("--") and takes:
             joined[-1] += f"={word}"
         else:
             joined.append(word)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ibsuite.callbacks.offline import accuracy
-from ibsuite.codes import codelength_bits, label_log2_probs
+from ibsuite.codes import codelength_bits
 from ibsuite.coding import WeightStream, encode_weights
 from ibsuite.interface import LabelledInputs, Refusal
 from ibsuite.tradeoffs.network import DAMPED, UNSCALED, TrainedNetwork
@@ -33,8 +33,10 @@ class Curve:
     shortest: Row = field(default_factory=dict)
     stream: WeightStream = field(default_factory=lambda: WeightStream(b"", {}))
     """The network of that row as bytes."""
-    log2_probs: Tensor = field(default_factory=lambda: torch.empty(0))
-    """Of every label under it, bits."""
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    """Of every label under it, (n, K)."""
+    test: dict[str, float] | None = None
+    """Its accuracy and summed cross entropy, nll_bits, on the test split."""
 
 
 def trace(
@@ -100,7 +102,10 @@ def trace(
         tell(row)
         if row["total_bits"] < least:
             least, curve.shortest, curve.stream = row["total_bits"], row, stream
-            curve.log2_probs = label_log2_probs(logits, labels)
+            curve.logits = logits
+            if test is not None:
+                nll_bits = row["test_nll_bits"] * test.num_labels
+                curve.test = {"accuracy": row["test_accuracy"], "nll_bits": nll_bits}
     network.restore()
     return curve
 

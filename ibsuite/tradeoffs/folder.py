@@ -11,7 +11,10 @@ from typing import Any
 import yaml
 
 from ibsuite import record
+from ibsuite.callbacks.label_message import write_message
 from ibsuite.callbacks.result import write_result
+from ibsuite.codes import label_log2_probs, log2_probabilities
+from ibsuite.coding import integer_probabilities
 from ibsuite.interface import LabelSequence, Refusal
 from ibsuite.tradeoffs.curve import Curve
 
@@ -58,7 +61,7 @@ def write_curve(
     seconds: float,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the curve, and ``codelength.json`` and ``message/weights.bin`` of the shortest description.
+    """Write the curve, and ``codelength.json`` and ``message/`` of the shortest description.
 
     Training counts as cost; log2 of how many settings were compared is charged.
 
@@ -71,8 +74,15 @@ def write_curve(
         seconds: that the curve took.
         provenance: command, commit and versions.
     """
-    (folder / record.MESSAGE).mkdir()
-    (folder / record.WEIGHTS).write_bytes(curve.stream.data)
+    message = write_message(
+        folder,
+        data,
+        "network_compression",
+        integer_probabilities(log2_probabilities(curve.logits)),
+        provenance,
+        config=folder / record.SOURCE,
+        weights=curve.stream.data,
+    )
     if curve.tuning:
         record.write_csv(folder / record.TUNING, curve.tuning)
     best, n = curve.shortest, data.num_labels
@@ -82,7 +92,7 @@ def write_curve(
         charges["choices"] = choices
     trained = record.read_codelength(source)
     cost = {key: trained["cost"][key] for key in ("optimiser_steps", "samples_seen")}
-    test = {name: best[f"test_{name}"] for name in ("accuracy", "nll_bits") if f"test_{name}" in best}
+    log2_probs = label_log2_probs(curve.logits, data.labels)[None].numpy()
     write_result(
         folder,
         data,
@@ -91,10 +101,11 @@ def write_curve(
         parts=[{"start": 0, "stop": n, "bits": best["label_bits"], "bits_per_label": best["label_bits"] / n,
                 "accuracy": best["accuracy"], "steps": 0}],
         curve=curve.rows,
-        labels={"log2_probs": curve.log2_probs[None].numpy(), "names": ["shortest"]},
+        labels={"log2_probs": log2_probs, "names": ["shortest"]},
         model_information_bits=math.fsum(charges.values()) - best["label_bits"],
-        test=test or None,
+        test=curve.test,
         cost={**cost, "seconds": trained["cost"]["seconds"] + seconds, "devices": 1.0},
         seed=trained["seed"],
+        **message,
         **provenance,
     )  # fmt: skip

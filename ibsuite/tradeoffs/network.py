@@ -48,6 +48,7 @@ class TrainedNetwork:
         probes: random probes of a sample for a curvature that is not exact.
         seed: of the probes.
         objectives: those that will be asked for.
+        views: augmented views of each input over which logits are averaged, as when it was trained.
 
     Raises:
         Refusal: the method is no plain network; there are fewer labels than ``samples``.
@@ -62,6 +63,7 @@ class TrainedNetwork:
     probes: int = 2
     seed: int = 0
     objectives: Sequence[str] = tuple(OBJECTIVES)
+    views: int = 0
     _moments: dict[float, Moments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class TrainedNetwork:
             load_weights(self.method, message)
         assert isinstance(self.method, Classifier)
         rows = torch.arange(data.num_labels) if rows is None else rows
-        return logits_at(self.method, data, rows).cpu()
+        return logits_at(self.method, data, rows, self.views).cpu()
 
     def restore(self) -> None:
         """Put the trained tensors back."""

@@ -134,3 +134,8 @@ def test_switches_are_repeated_by_their_own_commands(make_run):
     assert command(lines, [0, 1]) == "; ".join(
         f"python -m ibsuite.switch runs/a/{seed}-1 {seed}-2" for seed in (0, 1)
     )
+
+
+def test_options_of_compress_keep_all_their_values() -> None:
+    line = "python -m ibsuite.compress runs/net --kept 0.1 0.3 --out /x/y --wandb"
+    assert command([line, line], [0, 1]) == "python -m ibsuite.compress runs/net --kept 0.1 0.3 --wandb"
