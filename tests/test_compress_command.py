@@ -311,7 +311,7 @@ def test_tables_figures_and_a_published_result_of_two_seeds(
     assert result["command"].count("ibsuite.compress") == 1
     assert len(runs) == 2
     for place, share in enumerate(("0.2", "1")):
-        for name in ("validation_nll_bits", "train_loss_distortion", "model_bits", "temperature"):
+        for name in ("validation_nll_bits", "validation_loss_distortion", "model_bits"):
             values = [rows[place][name] for rows in found]
             assert result["figures"][f"kept_{share}_{name}"]["values"] == values
             assert result["figures"][f"kept_{share}_{name}"]["mean"] == pytest.approx(sum(values) / 2)

@@ -15,6 +15,8 @@ Rows = list[dict[str, Any]]
 Curves = dict[str, dict[str, list[Rows]]]
 """By method and objective, the rows of every seed."""
 SETTINGS = ("kept", "clusters", "step")
+PUBLISHED = ("accuracy", "top5_accuracy", "nll_bits", "loss_distortion", "kl_bits")
+"""Readings that go into a published result."""
 SHOWN = {"accuracy": ("accuracy, %", 100.0, 2, max), "nll_bits": ("cross entropy, bits a label", 1.0, 4, min)}
 """Readings that are printed: what they are, factor, digits, and which of several is best."""
 
@@ -135,15 +137,18 @@ def draw_tuning(runs: Sequence[Run], path: Path) -> Path:
 
 
 def curve_numbers(run: Run) -> dict[str, float]:
-    """Every point of a curve by names with unit: ``kept_0.05_test_nll_bits``; nothing for other runs."""
+    """The points of a curve by names with unit: ``kept_0.05_test_nll_bits``; nothing for other runs.
+
+    Of every point its size, its total and the readings on the split that is shown.
+    """
     if "compress.network" not in run.recipe:
         return {}
-    found = {}
-    for row in record.read_csv(run.path / record.CURVE):
+    rows, found = record.read_csv(run.path / record.CURVE), dict[str, float]()
+    split = read_split({"": {"": [rows]}})
+    for row in rows:
         setting = "_".join(f"{key}_{value:g}" for key, value in _setting(row))
-        for name, value in row.items():
-            if name not in (*SETTINGS, "accuracy") and type(value) is float:
-                found[f"{setting}_{name}"] = value
+        names = ["model_bits", "total_bits", *(f"{split}_{name}" for name in PUBLISHED)]
+        found |= {f"{setting}_{name}": row[name] for name in names if type(row.get(name)) is float}
     return found
 
 

@@ -131,5 +131,5 @@ def test_every_point_is_a_number_with_a_name(make: Make, make_run: Callable[...,
     found = curve_numbers(make(nll=1.0))
     assert found["kept_0.1_test_nll_bits"] == 10.0
     assert found["kept_0.5_model_bits"] == 50.0
-    assert len(found) == 2 * 6
+    assert len(found) == 2 * 5
     assert curve_numbers(load_run(make_run())) == {}
