@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ibsuite.callbacks.plan import Training
 from ibsuite.codes import (
+    BlockState,
     Mixture,
+    SwitchState,
     block_mixture,
     class_frequency_log2_probs,
     codelength_bits,
@@ -64,7 +66,6 @@ class Predictions:
         self.model_hashes: list[list[str]] = []
         self.final_label_bits: float | None = None
         self.test: dict[str, float] | None = None
-        self._counts = class_frequency_log2_probs(sequence.labels, self.num_classes)
 
     def add_block(self, training: Training, logits: list[Tensor], hashes: list[str], seconds: float) -> None:
         """Add the block that a training has priced.
@@ -99,12 +100,26 @@ class Predictions:
         )
 
     def distributions(self, training: Training, logits: list[Tensor]) -> list[Tensor]:
-        """Log2-probabilities of all classes under every predictor, each (n, K)."""
-        every = [log2_probabilities(at, t) for at in logits for t in self.temperatures]
+        """Log2-probabilities of all classes under every predictor, each (n, K); the labels are known."""
+        every = self.networks(logits)
         if self.mixture_name is not None:
-            counts = self._counts[training.prefix : training.stop]
+            sent = self.sequence.labels[: training.stop]
+            counts = class_frequency_log2_probs(sent, self.num_classes)[training.prefix :]
             every += [torch.full_like(counts, -math.log2(self.num_classes)), counts]
         return every
+
+    def networks(self, logits: list[Tensor]) -> list[Tensor]:
+        """The same under the networks alone, which say what they say before any label is known."""
+        return [log2_probabilities(at, t) for at in logits for t in self.temperatures]
+
+    def state(self) -> SwitchState | BlockState:
+        """The mixture before the next block; found anew from what was priced, so resuming changes nothing."""
+        if self.mixture_name != "switch":
+            return BlockState(len(self.names))
+        state = SwitchState(len(self.names))
+        for label in np.ascontiguousarray(self.log2_probs.T) if self.blocks else ():
+            state.update(label)
+        return state
 
     def add_final(self, logits: Tensor) -> None:
         """Label bits of the final model, mixed over the temperatures like those of a block.
@@ -176,6 +191,18 @@ class Predictions:
     def compression_ratio(self) -> float:
         """Total over uniform for the labels sent so far."""
         return self.total_bits / uniform_bits(self.rows[-1]["stop"], self.num_classes)
+
+    def logged(self) -> dict[str, float]:
+        """What is logged of the last block; the keys are those of ``PrequentialCode``."""
+        row = self.rows[-1]
+        return {
+            "labels_sent": float(row["stop"]),
+            "code/block_bits": row["bits"],
+            "code/bits_per_label": row["bits_per_label"],
+            "code/accuracy": row["accuracy"],
+            "code/total_bits": self.total_bits,
+            "code/compression_ratio": self.compression_ratio,
+        }
 
     def compared(self) -> dict[str, float]:
         """What other readings of the same run would have claimed, bits; first block and choices included."""

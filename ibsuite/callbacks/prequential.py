@@ -1,6 +1,5 @@
 """Prequential and self-switch coding, steered through one ``trainer.fit``."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,7 +13,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ibsuite.callbacks.averaging import WeightAverage
+from ibsuite.callbacks.block_message import ReceivedBlocks, SentBlocks
 from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.label_message import parameters_sha256
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, what_is_ahead
 from ibsuite.callbacks.predictions import Predictions
@@ -34,6 +35,10 @@ from ibsuite.interface import (
     Stretch,
 )
 from ibsuite.seeds import derive_seed
+
+KEPT = ("training", "stretch", "steps_done", "samples_seen",
+        "stop_logits", "member_logits", "test_logits", "hashes", "networks")  # fmt: skip
+"""What a checkpoint holds as it is."""
 
 
 class PrequentialCode(L.Callback):
@@ -74,6 +79,7 @@ class PrequentialCode(L.Callback):
         settings_compared: how many settings were tried on these labels before this run was chosen;
             log2 of it is charged.
         final_model: train a last model on all labels, for test figures and model information.
+        write_message: write the labels as bytes that ``python -m ibsuite.decode`` opens again.
         seed: of initialisations, shuffling and augmentation; taken from ``seed_everything``.
 
     Logs, against ``labels_sent``:
@@ -108,6 +114,7 @@ class PrequentialCode(L.Callback):
         withheld: float = 0.1,
         settings_compared: int = 1,
         final_model: bool = True,
+        write_message: bool = True,
         seed: int = 0,
     ) -> None:
         if mixture is None and (len(stops) != 1 or list(temperatures) != [1.0]):
@@ -131,6 +138,9 @@ class PrequentialCode(L.Callback):
         self.average = WeightAverage(averaging) if averaging is not None else None
         self.stop_rule = StopRule(patience, withheld) if patience is not None else None
         self.settings_compared, self.final_model, self.seed = settings_compared, final_model, seed
+        self.message = SentBlocks() if write_message else None
+        self.receiver: ReceivedBlocks | None = None
+        """Set before the fit by whoever decodes a message: the labels are then received instead of sent."""
         # Where the run is: which training, and which stretch of it comes next.
         self.trainings: list[Training] = []
         self.training, self.stretch, self.stretch_steps = 0, 0, 0
@@ -195,6 +205,10 @@ class PrequentialCode(L.Callback):
         return (self.seed, self._now.block, self._now.member, 1 + self.stretch)
 
     @property
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.began
+
+    @property
     def _steps_before(self) -> int:
         return sum(t.steps for t in self.trainings[: self.training])
 
@@ -210,6 +224,9 @@ class PrequentialCode(L.Callback):
         if self.start.kind == "warm" and isinstance(pl_module, Coordinates):
             raise Refusal("coordinates mean nothing in another block's subspace: use code.start=fresh")
         self.sequence, self.trainings = sequence, self.plan(sequence)
+        self.message = self.receiver or self.message
+        if self.message:
+            self.message.connect(sequence, self.trainings)
         if self.views:
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
         self.provenance = provenance(trainer.strategy.root_device)
@@ -221,6 +238,8 @@ class PrequentialCode(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Point the data at the first stretch, or at the one where a resumed run goes on."""
         self.began = time.monotonic()
+        if self.message:
+            self.message.begin()
         pl_module.training_steps = self._now.steps  # type: ignore[assignment]
         self.sequence.stretch = self._next_stretch()
 
@@ -272,17 +291,23 @@ class PrequentialCode(L.Callback):
             self.sequence.stretch = self._next_stretch()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the result, if the run is complete."""
-        if self.finished:
-            cost = {
-                "seconds": self.seconds_before + time.monotonic() - self.began,
+        """Write result and message, if the run is complete; a receiver compares the parameters."""
+        if not self.finished:
+            return
+        final_sha256 = trainer.strategy.broadcast(parameters_sha256(pl_module))
+        if self.receiver:
+            self.receiver.finish(final_sha256)
+        elif trainer.is_global_zero:
+            run, fields = Path(trainer.default_root_dir), self.predictions.fields()
+            if self.message:
+                fields |= self.message.write(run, fields["code"], self.provenance, final_sha256)
+            fields["cost"] = {
+                "seconds": self._seconds,
                 "optimiser_steps": float(trainer.global_step),
                 "samples_seen": float(self.samples_seen),
                 "devices": float(trainer.world_size),
             }
-            if trainer.is_global_zero:
-                folder, fields = Path(trainer.default_root_dir), self.predictions.fields()
-                write_result(folder, self.sequence, **fields, cost=cost, seed=self.seed, **self.provenance)
+            write_result(run, self.sequence, **fields, seed=self.seed, **self.provenance)
 
     # What happens at a stop and at the end of a training
 
@@ -300,7 +325,7 @@ class PrequentialCode(L.Callback):
         final = now.stop == now.prefix
         rows = torch.arange(0 if final else now.prefix, now.stop)
         self.stop_logits.append(price(trainer, module, self.sequence, rows, self.views))
-        self.hashes.append(_model_sha256(module))
+        self.hashes.append(parameters_sha256(module))
         if final and self.test_split is not None:
             everything = torch.arange(self.test_split.num_labels)
             self.test_logits.append(price(trainer, module, self.test_split, everything, self.views))
@@ -326,47 +351,30 @@ class PrequentialCode(L.Callback):
             if self.test_split is not None:
                 self.predictions.add_test(torch.stack(self.test_logits), self.test_split.labels)
         else:
-            seconds = self.seconds_before + time.monotonic() - self.began
-            self.predictions.add_block(now, logits, self.hashes, seconds)
-            self._log(trainer, now)
+            if self.message:
+                self.message.add_block(self.predictions.networks(logits), self.predictions.state())
+            self.predictions.add_block(now, logits, self.hashes, self._seconds)
+            for logger in trainer.loggers:
+                logger.log_metrics(self.predictions.logged(), step=trainer.global_step)
         self.member_logits, self.hashes = [], []
-
-    def _log(self, trainer: L.Trainer, now: Training) -> None:
-        row = self.predictions.rows[-1]
-        logged = {
-            "labels_sent": float(now.stop),
-            "code/block_bits": row["bits"],
-            "code/bits_per_label": row["bits_per_label"],
-            "code/accuracy": row["accuracy"],
-            "code/total_bits": self.predictions.total_bits,
-            "code/compression_ratio": self.predictions.compression_ratio,
-        }
-        for logger in trainer.loggers:
-            logger.log_metrics(logged, step=trainer.global_step)
 
     # Resuming
 
     def _identity(self) -> list[str]:
         """What a run must share with a checkpoint to go on from it."""
-        data = (self.sequence.order_sha256, self.sequence.labels_sha256)
+        labels = self.message.identity if self.message else f"unsent {self.sequence.labels_sha256}"
+        data = (self.sequence.order_sha256, labels)
         return [str(self.seed), *data, str(self.trainings), str(self.temperatures), str(self.mixture)]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and all that has been priced."""
         return {
+            **{name: getattr(self, name) for name in KEPT},
             "identity": self._identity(),
             "stretch_steps": self.stretch_steps,
-            "training": self.training,
-            "stretch": self.stretch,
-            "steps_done": self.steps_done,
-            "samples_seen": self.samples_seen,
-            "seconds": self.seconds_before + time.monotonic() - self.began,
-            "stop_logits": self.stop_logits,
-            "member_logits": self.member_logits,
-            "test_logits": self.test_logits,
-            "hashes": self.hashes,
-            "networks": self.networks,
+            "seconds": self._seconds,
             "predictions": self.predictions.state_dict(),
+            "message": self.message.counts if self.message else [],
             "average": self.average.state_dict() if self.average else {},
             "stop_rule": self.stop_rule.state_dict() if self.stop_rule else {},
         }
@@ -378,21 +386,13 @@ class PrequentialCode(L.Callback):
             Refusal: it was taken of another run, of a finished one, or inside a stretch.
         """
         check_resumable(state_dict, self._identity(), state_dict["training"] >= len(self.trainings))
-        self.training, self.stretch = state_dict["training"], state_dict["stretch"]
-        self.steps_done, self.samples_seen = state_dict["steps_done"], state_dict["samples_seen"]
-        self.seconds_before = state_dict["seconds"]
-        for name in ("stop_logits", "member_logits", "test_logits", "hashes", "networks"):
+        for name in KEPT:
             setattr(self, name, state_dict[name])
+        self.seconds_before = state_dict["seconds"]
         self.predictions.load_state_dict(state_dict["predictions"])
+        if self.message:
+            self.message.restore(state_dict["message"])
         if self.average:
             self.average.load_state_dict(state_dict["average"])
         if self.stop_rule:
             self.stop_rule.load_state_dict(state_dict["stop_rule"])
-
-
-def _model_sha256(module: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
