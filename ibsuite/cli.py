@@ -307,7 +307,11 @@ def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -
     path = folder / record.CONFIG
     path.write_text(yaml.safe_dump({**manifest.config, "threads": manifest.threads}))
     args = [f"--config={path}", "--logger=null", f"--out={out}", "--ckpt_path=last", "--overwrite=true"]
-    cli = SuiteCLI([*args, f"--trainer.enable_progress_bar={str(progress).lower()}"])
+    args.append(f"--trainer.enable_progress_bar={str(progress).lower()}")
+    args.append(f"--trainer.accelerator={'cpu' if manifest.platform.get('device') == 'CPU' else 'auto'}")
+    if Path(record.WEIGHTS).name in manifest.streams:  # nothing is trained
+        args += ["--trainer.devices=1", "--trainer.num_nodes=1"]
+    cli = SuiteCLI(args)
     cli.model.to(cli.trainer.strategy.root_device)
     return cli
 

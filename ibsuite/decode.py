@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ibsuite import record
 
@@ -24,6 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not (options.run / record.MESSAGE).is_dir():
         return _refused(f"{options.run} has no message/: give the folder of a run whose code writes one")
+    try:
+        return _decode(options)
+    except KeyboardInterrupt:
+        print("ibsuite.decode: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _decode(options: argparse.Namespace) -> int:
+    """Read, decode, write and say so; the exit code."""
     from ibsuite.callbacks import NotFinite
     from ibsuite.cli import quiet
     from ibsuite.interface import Refusal
@@ -31,14 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet()
     began = time.monotonic()
     try:
-        manifest = _read_manifest(options.run)
+        manifest = read_manifest(options.run)
         labels = _decoded(options, manifest)
         path = _written(labels, options.out or options.run / record.DECODED)
-    except (Refusal, NotFinite, ValueError) as error:
+    except (Refusal, NotFinite, ValueError, OSError) as error:
         return _refused(str(error))
-    except KeyboardInterrupt:
-        print("ibsuite.decode: interrupted; the same command goes on", file=sys.stderr)
-        return 130
     seconds = time.monotonic() - began
     print(f"{len(labels)} labels of {manifest.data['name']} in {seconds:.1f} s, all digests right: {path}")
     return 0
@@ -49,8 +55,13 @@ def _refused(sentence: str) -> int:
     return 2
 
 
-def _read_manifest(run: Path) -> "Manifest":
-    """The manifest, once it and the streams are known to be whole."""
+def read_manifest(run: Path) -> "Manifest":
+    """The manifest of a run's message, once it and the streams are known to be whole.
+
+    Raises:
+        Refusal: a file is missing, or a stream is not the one that the manifest names.
+        ValueError: the manifest is altered, or cannot be read by this version.
+    """
     from ibsuite.coding import Manifest
     from ibsuite.interface import Refusal
 
@@ -58,8 +69,10 @@ def _read_manifest(run: Path) -> "Manifest":
     if not path.is_file():
         raise Refusal(f"{path} is missing; without it nobody can say what the streams mean")
     manifest = Manifest.from_bytes(path.read_bytes())
+    if Path(record.LABEL_STREAM).name not in manifest.streams:
+        raise Refusal("the manifest names no labels; get the message from the sender again")
     if wrong := manifest.check_streams(run / record.MESSAGE):
-        raise Refusal(wrong)
+        raise Refusal(f"{wrong}; get the message from the sender again")
     return manifest
 
 
@@ -87,14 +100,19 @@ def _decoded(options: argparse.Namespace, manifest: "Manifest") -> "Tensor":
                 "order; point $IBSUITE_DATA to those that it was made with"
             )
         if isinstance(cli.code, OfflineCode):
+            if Path(record.WEIGHTS).name not in manifest.streams:
+                raise Refusal("the manifest names no weights; get the message from the sender again")
             return receive_two_part(cli.code, cli.model, data, manifest, options.run)
         from ibsuite.callbacks.block_message import ReceivedBlocks
 
         cli.code.receiver = ReceivedBlocks(manifest, (options.run / record.LABEL_STREAM).read_bytes())
         checkpoint = cli.prepare_run_folder()
-        cli.trainer.fit(cli.model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            cli.trainer.fit(cli.model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:  # what the trainer makes of Ctrl-C
+            raise KeyboardInterrupt from None
         if not cli.code.finished:
-            raise Refusal("interrupted; the same command goes on")
+            raise KeyboardInterrupt
         labels: Tensor = data.labels
         return labels
 
@@ -109,10 +127,17 @@ def _written(labels: "Tensor", folder: Path) -> Path:
     return path
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without all options before it."""
+        self.exit(2, f"ibsuite.decode: {message}; --help lists all options\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m ibsuite.decode",
         description="Find the labels of a run from its message/ and the inputs alone.",
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="folder of a run, of which message/ alone is read")

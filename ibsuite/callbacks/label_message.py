@@ -27,8 +27,8 @@ DECISIVE = (
 )
 """Settings of the trainer that a receiver has to share."""
 VERSIONS = ("ibsuite", "torch", "numpy", "constriction", "python")
-MACHINES_OWN = ("root", "download")
-"""Settings of the data that say where they lie."""
+NOT_TOLD = ("root", "download", "random_labels", "label_seed")
+"""Settings of the data that say where they lie, or by which seed their labels were drawn."""
 
 
 def write_message(
@@ -105,9 +105,7 @@ def write_message(
 def _process(versions: Mapping[str, str]) -> dict[str, Any]:
     """What of a process decides the bits of its arithmetic, as the manifest has it."""
     return {
-        "versions": {
-            name: versions[name] for name in ("ibsuite", "torch", "numpy", "constriction", "python")
-        },
+        "versions": {name: versions[name] for name in VERSIONS},
         "platform": {name: versions[name] for name in ("platform", "device")},
         "threads": int(versions["threads"]),
     }
@@ -137,7 +135,7 @@ def _decisive(path: Path) -> dict[str, Any]:
     """What of a run's config decides its predictions."""
     config = yaml.safe_load(path.read_text())
     kept = {name: config[name] for name in ("seed_everything", "threads", "data", "model", "code")}
-    for name in MACHINES_OWN:
+    for name in NOT_TOLD:
         kept["data"].get("init_args", {}).pop(name, None)
     trainer = config["trainer"]
     kept["trainer"] = {name: trainer[name] for name in DECISIVE if trainer.get(name) is not None}

@@ -98,6 +98,8 @@ class OfflineCode(L.Callback, ABC):
     def receive(self, module: L.LightningModule, data: bytes) -> None:
         """Make the method what was described, from the bytes of its model; see ``receive_weights``."""
         initialise(module, (self.seed, 0, 0))  # what is drawn from the seed and not sent
+        if isinstance(module, TrainedLayerByLayer):
+            module.merge()  # there is no read-out beside what is sent
         receive_weights(module, data)
 
     def rows(self, sequence: LabelSequence) -> Tensor:

@@ -40,12 +40,10 @@ def receive_two_part(
     assert isinstance(module, Classifier)
     logits = logits_at(module, data, torch.arange(data.num_labels), code.views).cpu()
     counts = integer_probabilities(log2_probabilities(logits, manifest.temperature))
-    labels = torch.from_numpy(LabelReceiver((run / record.LABEL_STREAM).read_bytes()).receive(counts))
-    check_block(labels, manifest, 0)
+    try:
+        labels = torch.from_numpy(LabelReceiver((run / record.LABEL_STREAM).read_bytes()).receive(counts))
+    except ValueError:  # no label has such bytes under these counts
+        raise Refusal(f"the labels cannot be read: {ELSEWHERE}") from None
+    if [block_digest(labels)] != manifest.block_digests:
+        raise Refusal(f"the labels do not come out as they were sent: {ELSEWHERE}")
     return labels
-
-
-def check_block(labels: Tensor, manifest: Manifest, block: int) -> None:
-    """Refuse the labels of a block that are not the sender's."""
-    if block_digest(labels) != manifest.block_digests[block]:
-        raise Refusal(f"block {block} of the labels was decoded wrongly: {ELSEWHERE}")
