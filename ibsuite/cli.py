@@ -248,7 +248,8 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     kept = {key: decisive[key] for key in ("data", "model", "code")}
     for name in NEVER_IN_THE_NAME:
         kept["data"].get("init_args", {}).pop(name, None)
-    kept["code"].get("init_args", {}).pop("seed", None)
+    for name in ("seed", "write_message"):
+        kept["code"].get("init_args", {}).pop(name, None)
     kept["trainer"] = {key: decisive["trainer"].get(key) for key in DECISIVE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"

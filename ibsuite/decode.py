@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _decode(options: argparse.Namespace) -> int:
     """Read, decode, write and say so; the exit code."""
     from ibsuite.callbacks import NotFinite
-    from ibsuite.cli import quiet
+    from ibsuite.cli import is_rank_zero, quiet
     from ibsuite.interface import Refusal
 
     quiet()
@@ -42,6 +42,8 @@ def _decode(options: argparse.Namespace) -> int:
     try:
         manifest = read_manifest(options.run)
         labels = _decoded(options, manifest)
+        if not is_rank_zero():
+            return 0
         path = _written(labels, options.out or options.run / record.DECODED)
     except (Refusal, NotFinite, ValueError, OSError) as error:
         return _refused(str(error))

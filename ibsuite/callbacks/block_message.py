@@ -139,7 +139,7 @@ class ReceivedBlocks(SentBlocks):
     def _add(self, counts: Counts, labels: Labels) -> None:
         """Check a block by its digest, and fill it in."""
         block, found = len(self.counts), torch.from_numpy(labels)
-        if block_digest(found) != self.manifest.block_digests[block]:
+        if block_digest(found, counts) != self.manifest.block_digests[block]:
             raise self._wrong()
         start = self.ends[block - 1] if block else 0
         assert isinstance(self.sequence, ReceivedLabels)

@@ -93,7 +93,7 @@ def write_message(
             for name, data in files.items()
         },
         block_digests=[
-            block_digest(sequence.labels[start:stop])
+            block_digest(sequence.labels[start:stop], counts[start:stop] if schedule else None)
             for start, stop in zip([0, *ends[:-1]], ends, strict=True)
         ],
         final_sha256=final_sha256,
@@ -117,9 +117,18 @@ def differences(manifest: Manifest, device: torch.device) -> list[str]:
     return manifest.differences({**here, "threads": manifest.threads})
 
 
-def block_digest(labels: torch.Tensor) -> str:
-    """Eight hex digits by which the receiver knows that a block of labels was decoded rightly."""
-    return hashlib.sha256(labels.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:8]
+def block_digest(labels: torch.Tensor, counts: NDArray[np.int32] | None = None) -> str:
+    """Eight hex digits by which the receiver knows that a block of labels was decoded rightly.
+
+    Args:
+        labels: of the block.
+        counts: their distributions, where these have to be right as well: a stream shows only some labels
+            later that a receiver computes otherwise than the sender, and blocks are to be trained on.
+    """
+    digest = hashlib.sha256(labels.cpu().numpy().astype("<i8").tobytes())
+    if counts is not None:
+        digest.update(counts.astype("<i4").tobytes())
+    return digest.hexdigest()[:8]
 
 
 def parameters_sha256(module: nn.Module) -> str:

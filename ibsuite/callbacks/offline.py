@@ -304,12 +304,8 @@ class OfflineCode(L.Callback, ABC):
         self.hand_over(trainer, module)
         total = math.fsum(described.charges.values())
         self.tell_loggers(trainer, {"code/total_bits": total})
-        cost = {
-            "seconds": self.seconds,
-            "optimiser_steps": float(trainer.global_step),
-            "samples_seen": float(self.samples_seen),
-            "devices": float(trainer.world_size),
-        }
+        cost = {"seconds": self.seconds, "optimiser_steps": float(trainer.global_step),
+                "samples_seen": float(self.samples_seen), "devices": float(trainer.world_size)}  # fmt: skip
         if not trainer.is_global_zero:
             return
         run, n = Path(trainer.default_root_dir), self.sequence.num_labels
@@ -326,7 +322,7 @@ class OfflineCode(L.Callback, ABC):
             self.sequence,
             code=self.code,
             charges=described.charges,
-            compared=described.compared,
+            compared={**described.compared, **described.sent},
             parts=[part],
             curve=[*self.curve, *described.curve],
             labels={

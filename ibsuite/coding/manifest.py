@@ -51,7 +51,8 @@ class Manifest:
     streams: dict[str, dict[str, Any]]
     """bytes and sha256 of each file beside the manifest, by its name."""
     block_digests: list[str]
-    """First 8 hex digits of the SHA-256 of each block's labels (int64, little endian), or of all labels."""
+    """First 8 hex digits of a SHA-256 for each block: of its labels (int64, little endian) and, behind them,
+    their counts (int32); where there are no blocks, of all labels."""
     final_sha256: str | None = None
     """Of the parameters at the end of the receiver's training, where there is one."""
 

@@ -254,7 +254,7 @@ def test_arithmetic_of_another_machine_is_noticed(
     send(fit, tmp_path / "run", digits(num_labels=400), small_code(**settings))
     exact = prequential.price
     monkeypatch.setattr(prequential, "price", lambda *args: exact(*args) * (1 + 2**-20))
-    with pytest.raises(Refusal, match="do not come out as they were sent"):
+    with pytest.raises(Refusal, match=r"labels \d+ to \d+ \(block 1\) do not come out"):
         receive(fit, tmp_path / "run", small_code(**settings), data=lambda: digits(num_labels=400))
 
 
