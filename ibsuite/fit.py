@@ -85,6 +85,10 @@ def _show(run: Path, loggers: list) -> None:
     print_run(run)
     loaded = load_run(run)
     result = loaded.document
+    if result["manifest_bits"]:
+        print(
+            f"message: {result['measured_bits'] // 8:,} bytes; open it with `python -m ibsuite.decode {run}`"
+        )
     summary = {"code/total_bits": result["total_bits"], "code/compression_ratio": result["compression_ratio"]}
     summary |= {f"code/{name}_bits": bits for name, bits in result["charges"].items()}
     if result["test"]:

@@ -81,6 +81,25 @@ def test_a_variational_code_with_a_message_is_measured(make_run):
     assert next(row.evidence for row in compare([run])[0].own) == "measured"
 
 
+def test_only_a_file_that_is_what_the_total_counts_is_measured(make_run):
+    def evidence(*measured):
+        runs = [
+            load_run(make_run(s, "floats", **{**TWO_PART, "measured_bits": m}))
+            for s, m in enumerate(measured)
+        ]
+        return next(row.evidence for row in compare(runs)[0].own)
+
+    assert evidence(11) == evidence(14 + 64) == evidence(11, 12) == "measured"
+    assert (
+        evidence(14 + 65) == evidence(None) == evidence(11, None) == "estimated"
+    )  # of something else; of one seed
+    run = load_run(make_run(0, "floats", **{**TWO_PART, "measured_bits": 11}))
+    printed = text(codes_table(compare([run])[0]))
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "measured" in printed
+    assert "measured: a real message was written" in "\n".join(codes_notes(compare([run])[0]))
+
+
 def test_the_table_shows_every_row_in_80_columns(runs, make_run):
     name = "network_compression_lenet5_mnist_and_more"
     runs.append(load_run(make_run(0, name, **{**TWO_PART, "charges": {"labels": 2.0, "weights": 99_999.0}})))

@@ -112,3 +112,11 @@ def test_one_value_has_no_standard_deviation():
 
 def test_durations_have_a_readable_unit():
     assert [format_seconds(s) for s in (1.25, 119.96, 7300.0)] == ["1.2 s", "2 min", "2 h 02 min"]
+
+
+def test_the_bill_shows_the_manifest_beside_the_message(make_run):
+    lines = text(charges_table(load_run(make_run(manifest_bits=14_568)))).splitlines()
+    found = {line[:20].strip(): line[20:].strip() for line in lines}
+    assert found["measured message"] == "16.0 bit"
+    assert found["its manifest"] == "14.568 kbit"
+    assert found["total"].startswith("8.0 bit")  # which counts neither of them
