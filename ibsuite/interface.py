@@ -74,6 +74,17 @@ class Divergence(NamedTuple):
     """Settings of the prior that were fitted to the labels and have to be sent, bits."""
 
 
+class Standardised(NamedTuple):
+    """A Gaussian posterior over all weights, in standard deviations of a Gaussian prior around its centre."""
+
+    mean: Tensor
+    """(n,), float64, on the CPU."""
+    std: Tensor
+    """(n,), float64, on the CPU."""
+    settings: bytes
+    """What the receiver has to know of the prior."""
+
+
 class GateReading(NamedTuple):
     """The state of one gate on information."""
 
@@ -320,3 +331,14 @@ class WeightPosterior(Protocol):
 
     def fixed(self, seed: int | None) -> AbstractContextManager[None]:
         """Within it logits are those of one draw of the weights, or of their means for ``None``."""
+
+
+@runtime_checkable
+class SentPosterior(Protocol):
+    """A method that has learnt a distribution over weights, a draw of which can be sent."""
+
+    def standardised(self) -> Standardised | None:
+        """The distribution as it looks from its prior; None where the prior is not one of Gaussians."""
+
+    def set_draw(self, draw: Tensor, settings: bytes) -> None:
+        """Make a draw, measured like ``standardised``, the means: those of the logits in evaluation."""

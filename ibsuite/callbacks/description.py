@@ -19,6 +19,9 @@ class Description:
     alternatives: int = 1
     """Descriptions of these labels that this one was chosen from; log2 of it is charged."""
     compared: dict[str, float] = field(default_factory=dict)
+    """Totals but ``choices`` that other readings would give."""
+    sent: dict[str, float] = field(default_factory=dict)
+    """Parts of the message, bits, where these are not the charges; to be shown beside them."""
     temperature: float = 1.0
     """Divides the logits; one of the alternatives."""
     standard_error_bits: float | None = None

@@ -2,25 +2,33 @@
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 
 from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.offline import OfflineCode, accuracy
-from ibsuite.codes import label_log2_probs
-from ibsuite.interface import Ahead, LabelledInputs, LabelSequence, Refusal, WeightPosterior
+from ibsuite.callbacks.retrain import initialise
+from ibsuite.codes import codelength_bits, label_log2_probs
+from ibsuite.coding import decode_draw, encode_draw
+from ibsuite.interface import Ahead, LabelledInputs, LabelSequence, Refusal, SentPosterior, WeightPosterior
 from ibsuite.seeds import derive_seed
 
-DRAW, DIVERGENCE = 2001, 2002  # what the draws below are for; keeps their seeds apart
+DRAW, DIVERGENCE, MESSAGE = 2001, 2002, 2003  # what the draws below are for; keeps their seeds apart
 
 
 class VariationalCode(OfflineCode):
     """Codelength of labels by a distribution q over the weights of a network, bits.
 
-    L(y | x) = KL(q || p) + E_q [- sum_i log2 p_theta(y_i | x_i)], attained by bits-back coding; a bound
-    until a message is written. The expectation is a mean over draws from q, with its standard
-    error. Settings of the prior that were fitted to the labels are charged as ``prior``, and the KL is
-    taken against the prior as it is sent.
+    L(y | x) = KL(q || p) + E_q [- sum_i log2 p_theta(y_i | x_i)], attained by bits-back coding. The
+    expectation is a mean over draws from q, with its standard error. Settings of the prior that were fitted
+    to the labels are charged as ``prior``, and the KL is taken against the prior as it is sent.
 
-    Source: Blier & Ollivier 2018, Definition 2; Hinton & van Camp 1993; Graves 2011.
+    The message holds one draw from q by relative-entropy coding (``ibsuite.coding.relative_entropy``), and
+    the labels under just that draw: ``sent_weights_bits`` and ``sent_labels_bits``. Under a prior whose
+    weights are not independent Gaussians (``ConjugateGaussian``, ``ScaleMixture``), or where the draw takes
+    too long to find, none is written and the length stays a bound.
+
+    Source: Blier & Ollivier 2018, Definition 2; Hinton & van Camp 1993; Graves 2011; Havasi
+    et al. 2018 for the message.
 
     Args:
         epochs: passes over the labels.
@@ -76,8 +84,8 @@ class VariationalCode(OfflineCode):
 
     @property
     def readings(self) -> int:
-        """By every draw."""
-        return self.draws
+        """By every draw, and by the one that is sent."""
+        return self.draws + 1
 
     def _draw(self, number: int) -> int:
         return derive_seed(self.seed, DRAW, number)
@@ -105,12 +113,50 @@ class VariationalCode(OfflineCode):
         bits = -log2_probs.sum(1)
         charges = {"kl": divergence.kl_bits, "prior": divergence.prior_bits, "labels": float(bits.mean())}
         error = float(bits.var() / self.draws + divergence.standard_error_bits**2) ** 0.5
-        return Description(
+        described = Description(
             charges=charges,
             log2_probs=log2_probs,
             accuracy=sum(right) / self.draws,
             standard_error_bits=error,
         )
+        self._send_draw(trainer, module, described)
+        return described
+
+    def _send_draw(self, trainer: L.Trainer, module: L.LightningModule, described: Description) -> None:
+        """Add the message to a description where there can be one; the method is left as it was."""
+        q = module.standardised() if isinstance(module, SentPosterior) else None
+        if q is None:
+            rank_zero_info(
+                "no message: weights are not independent Gaussians under this prior; the length stays a bound"
+            )
+            return
+        try:
+            key = derive_seed(self.seed, MESSAGE)
+            data = encode_draw(q.mean.numpy(), q.std.numpy(), key, q.settings).data
+        except ValueError as error:
+            rank_zero_info(f"no message: {error}; the length stays a bound")
+            return
+        data = trainer.strategy.broadcast(data)
+        trained = {name: value.clone() for name, value in module.state_dict().items()}
+        self._receive_draw(module, data)
+        logits = self.price(trainer, module, self.sequence)
+        module.load_state_dict(trained)
+        label_bits = codelength_bits(logits, self.sequence.labels)
+        described.weights, described.logits = data, logits
+        described.sent = {"sent_weights_bits": 8.0 * len(data), "sent_labels_bits": label_bits}
+
+    def receive(self, module: L.LightningModule, data: bytes) -> None:
+        """Make the draw that was sent the means of the method."""
+        initialise(module, (self.seed, 0, 0))  # what the prior is centred at
+        self._receive_draw(module, data)
+
+    def _receive_draw(self, module: L.LightningModule, data: bytes) -> None:
+        assert isinstance(module, SentPosterior)
+        q = module.standardised()
+        if q is None:
+            raise ValueError("the prior of this method is not one under which a draw can be sent")
+        draw, settings = decode_draw(data, len(q.mean), derive_seed(self.seed, MESSAGE), len(q.settings))
+        module.set_draw(torch.from_numpy(draw), settings)
 
     def test_figures(
         self, trainer: L.Trainer, module: L.LightningModule, test: LabelledInputs, temperature: float

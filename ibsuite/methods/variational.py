@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from ibsuite import nn as networks
-from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal
+from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal, Standardised
 from ibsuite.methods.schedules import Decay, learning_rate_factor
 from ibsuite.nn import Prior, make_bayesian, posterior, pristine_state, recenter, reset_network
 from ibsuite.nn.bayesian import Center, Sampling
@@ -132,3 +132,12 @@ class Variational(L.LightningModule):
     def fixed(self, seed: int | None) -> AbstractContextManager[None]:
         """Within it logits are those of one draw of the weights, or of their means for ``None``."""
         return networks.fixed_weights(self.network, seed)
+
+    def standardised(self) -> Standardised | None:
+        """The posterior as it looks from the prior that is sent; None for a prior that is not Gaussian."""
+        return networks.standardised(self.prior, posterior(self.network, exact=True))
+
+    def set_draw(self, draw: Tensor, settings: bytes) -> None:
+        """Make such a draw the means."""
+        q = posterior(self.network, exact=True)
+        networks.set_means(self.network, networks.from_standardised(self.prior, q, draw, settings))

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ibsuite import nn as networks
 from ibsuite.compression.subspaces import ProjectionKind
-from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal
+from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal, Standardised
 from ibsuite.methods.schedules import Decay
 from ibsuite.methods.subspace import Subspace
 from ibsuite.nn import Prior
@@ -83,8 +83,20 @@ class VariationalSubspace(Subspace):
 
     def divergence(self, samples: int, seed: int) -> Divergence:
         """KL(q || p) over all coordinates and what the prior's settings cost, float64, bits."""
+        return networks.divergence(self.prior, self._posterior(), samples, seed)
+
+    def _posterior(self) -> dict[str, Gaussian]:
         mean, rho = self.z.detach().cpu().double(), self.z_rho.detach().cpu().double()
-        return networks.divergence(self.prior, {"z": Gaussian(mean, F.softplus(rho))}, samples, seed)
+        return {"z": Gaussian(mean, F.softplus(rho))}
+
+    def standardised(self) -> Standardised | None:
+        """The posterior as it looks from the prior that is sent; None for a prior that is not Gaussian."""
+        return networks.standardised(self.prior, self._posterior())
+
+    @torch.no_grad()
+    def set_draw(self, draw: Tensor, settings: bytes) -> None:
+        """Make such a draw the means."""
+        self.z.copy_(networks.from_standardised(self.prior, self._posterior(), draw, settings)["z"])
 
     @contextmanager
     def fixed(self, seed: int | None) -> Iterator[None]:

@@ -4,7 +4,7 @@ Every network takes ``(input_shape, num_classes, ...)``, maps (n, *input_shape) 
 draws a complete fresh initialisation in ``reset_parameters()``.
 """
 
-from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recenter
+from ibsuite.nn.bayesian import fixed_weights, make_bayesian, posterior, recenter, set_means
 from ibsuite.nn.bottleneck import Bottleneck, Encoding, mean_prediction
 from ibsuite.nn.chain import layer_chain
 from ibsuite.nn.convnet import ConvNet
@@ -26,6 +26,8 @@ from ibsuite.nn.priors import (
     Prior,
     ScaleMixture,
     divergence,
+    from_standardised,
+    standardised,
 )
 from ibsuite.nn.removal import small_network
 from ibsuite.nn.representations import representations
@@ -56,6 +58,7 @@ __all__ = [
     "divergence",
     "draw_layers",
     "fixed_weights",
+    "from_standardised",
     "gate_places",
     "gate_units",
     "layer_chain",
@@ -69,5 +72,7 @@ __all__ = [
     "representations",
     "reset_network",
     "save_network",
+    "set_means",
     "small_network",
+    "standardised",
 ]

@@ -6,7 +6,7 @@ et al. 2015. Linear and convolution layers keep all that they are and gain scale
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -222,6 +222,18 @@ def posterior(network: nn.Module, exact: bool = False) -> dict[str, Gaussian]:
             key = f"{place}.{name}" if place else name
             found[key] = Gaussian(mean if center is None else mean - center, F.softplus(rho))
     return found
+
+
+@torch.no_grad()
+def set_means(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Make ``weights`` less their centres, named as by ``posterior``, the means."""
+    for place, layer in bayesian_layers(network).items():
+        for name, mean in _means(layer):
+            weight, center = (
+                weights[f"{place}.{name}" if place else name],
+                getattr(layer, f"{name}_center", None),
+            )
+            mean.copy_(weight if center is None else center.cpu().double() + weight)
 
 
 @contextmanager

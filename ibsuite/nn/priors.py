@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
-from ibsuite.interface import Divergence, Refusal
+from ibsuite.interface import Divergence, Refusal, Standardised
 from ibsuite.nn.bayesian import Gaussian
 from ibsuite.seeds import derive_seed, generator
 from ibsuite.units import nats_to_bits
@@ -55,7 +55,19 @@ class Prior(ABC):
         return Price(self.kl_nats(mean, std))
 
 
-class FixedGaussian(Prior):
+class IndependentGaussians(Prior):
+    """N(0, scale^2) for every weight, given settings of a few bytes: draws from a posterior can be sent."""
+
+    @abstractmethod
+    def settings(self, mean: Tensor, std: Tensor) -> bytes:
+        """What is sent of the prior of one tensor; as many bytes for every posterior of its shape."""
+
+    @abstractmethod
+    def scales(self, settings: bytes, shape: Size) -> Tensor:
+        """Standard deviation of every weight of one tensor under ``settings``, float64."""
+
+
+class FixedGaussian(IndependentGaussians):
     """N(0, std^2) for every weight: KL = log(s0/s) + (s^2 + m^2) / (2 s0^2) - 1/2 a weight, nothing to send.
 
     Blier & Ollivier 2018, appendix C.
@@ -74,8 +86,16 @@ class FixedGaussian(Prior):
         squares = (mean.square() + std.square()).sum()
         return squares / (2 * self.std**2) + mean.numel() * (LOG_2PI / 2 + math.log(self.std))
 
+    def settings(self, mean: Tensor, std: Tensor) -> bytes:
+        """Nothing."""
+        return b""
 
-class LearnedGaussian(Prior):
+    def scales(self, settings: bytes, shape: Size) -> Tensor:
+        """``std`` everywhere."""
+        return torch.full(shape, self.std, dtype=torch.float64)
+
+
+class LearnedGaussian(IndependentGaussians):
     """N(0, s0^2) with the best s0 for each group of weights, 8 bits to send for each.
 
     Training takes the optimum, s0^2 = mean of s^2 + m^2. What is priced is the best of 256 scales from
@@ -105,11 +125,28 @@ class LearnedGaussian(Prior):
 
     def price(self, mean: Tensor, std: Tensor, samples: int, seed: int) -> Price:
         """Closed form at the scales that are sent, and their bits."""
+        nats = self._nats(mean, std)
+        kl_nats = nats.min(1).values.sum() - entropy_nats(std)
+        return Price(kl_nats, prior_bits=BITS_PER_SCALE * len(nats))
+
+    def _nats(self, mean: Tensor, std: Tensor) -> Tensor:
+        """E_q[-log p(w)] of each group at every scale, (groups, 256)."""
         squares = self._squares(mean, std)[:, None]
         size = mean.numel() // len(squares)
-        nats = squares / (2 * SCALES**2) + size * (LOG_2PI / 2 + SCALES.log())
-        kl_nats = nats.min(1).values.sum() - entropy_nats(std)
-        return Price(kl_nats, prior_bits=BITS_PER_SCALE * len(squares))
+        return squares / (2 * SCALES**2) + size * (LOG_2PI / 2 + SCALES.log())
+
+    def settings(self, mean: Tensor, std: Tensor) -> bytes:
+        """A byte for each group: which of the 256 scales."""
+        return bytes(self._nats(mean, std).argmin(1).tolist())
+
+    def scales(self, settings: bytes, shape: Size) -> Tensor:
+        """The scale of each weight's group."""
+        chosen = SCALES[list(settings)]
+        if len(settings) > 1 and self.per == "output":
+            chosen = chosen.reshape(-1, *(1,) * (len(shape) - 1))
+        elif len(settings) > 1:
+            chosen = chosen.reshape(1, -1, *(1,) * (len(shape) - 2))
+        return chosen.expand(shape)
 
 
 class ConjugateGaussian(Prior):
@@ -209,3 +246,41 @@ def divergence(prior: Prior, posterior: Mapping[str, Gaussian], samples: int, se
         standard_error_bits=nats_to_bits(math.hypot(*(price.standard_error_nats for price in prices))),
         prior_bits=math.fsum(price.prior_bits for price in prices),
     )
+
+
+def standardised(prior: Prior, posterior: Mapping[str, Gaussian]) -> Standardised | None:
+    """A posterior as it looks from its prior, whose settings are sent; None for another kind of prior.
+
+    Args:
+        prior: of each tensor.
+        posterior: what ``ibsuite.nn.posterior`` gives with ``exact=True``.
+    """
+    if not isinstance(prior, IndependentGaussians):
+        return None
+    settings = [prior.settings(*q) for q in posterior.values()]
+    scales = [prior.scales(each, q.mean.shape) for each, q in zip(settings, posterior.values(), strict=True)]
+    mean, std = (
+        torch.cat([(part / s).flatten() for part, s in zip(parts, scales, strict=True)])
+        for parts in zip(*posterior.values(), strict=True)
+    )
+    return Standardised(mean, std, b"".join(settings))
+
+
+def from_standardised(
+    prior: Prior, posterior: Mapping[str, Gaussian], draw: Tensor, settings: bytes
+) -> dict[str, Tensor]:
+    """Tensors less their centres, float64, of what is measured in standard deviations of the prior.
+
+    Args:
+        prior: of each tensor.
+        posterior: any posterior over the same tensors.
+        draw: of all weights, (n,), float64.
+        settings: of the prior, as ``standardised`` gives them.
+    """
+    assert isinstance(prior, IndependentGaussians)
+    found = {}
+    for name, q in posterior.items():
+        count = len(prior.settings(*q))
+        scales, settings = prior.scales(settings[:count], q.mean.shape), settings[count:]
+        found[name], draw = draw[: q.mean.numel()].reshape(q.mean.shape) * scales, draw[q.mean.numel() :]
+    return found
