@@ -54,6 +54,9 @@ MOST_WORK = 5e11
 """Multiplications of a whole message, beyond which none is made; fewer beams are used before."""
 SHARES, HALVINGS = 16, (1, 2, 3, 4, 5, 7, 9, 13, 17, 21, 25, 29, 33, 37, 41)
 DEAL, NORMALS = 0, 1  # what random numbers are for; keeps their seeds apart
+LEAST_STD = 1e-100
+"""Less is not told from this."""
+LOG_2 = np.log(2)
 Floats = NDArray[np.float64]
 
 
@@ -91,9 +94,8 @@ class _Group:
 
     def kl(self, r: Floats) -> Floats:
         """KL(q_k || p_k) for each r_k, (K,), bits."""
-        lost = (1 - self.std) * (1 + self.std)
-        grown = 0.5 * r * (self.mean**2 - lost).sum()
-        return (grown - 0.5 * np.array([np.log(1 - each * lost).sum() for each in r])) / np.log(2)
+        gained = 0.5 * r * (self.mean**2 + self.std**2 - 1).sum()
+        return (gained - 0.5 * np.array([np.log(1 - each + each * self.std**2).sum() for each in r])) / LOG_2
 
     def longest_step(self, schedule: Schedule) -> float:
         """The greatest KL that one of 32 steps adds, bits."""
@@ -142,6 +144,7 @@ def encode_draw(mean: Floats, std: Floats, seed: int, settings: bytes = b"") -> 
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise ValueError("a draw can be sent of finite means and positive standard deviations only")
+    std = np.maximum(std, LEAST_STD)
     whole = _Group(mean, std)
     number = min(max(1, round(whole.kl_bits / GROUP_BITS)), max(1, len(mean)))
     groups = [_Group(mean[rows], std[rows]) for rows in _deal(len(mean), number, seed)]
@@ -316,7 +319,7 @@ def _search(group: _Group, ends: Floats, key: int, beams: int) -> tuple[list[int
         factors[rows, places] = gain * (line + 2 * square * sums)
         factors[rows, pool + places] = gain**2 * square
         old = (sums * (square * sums + line)).sum(1)[:, None] + constant
-        ratios = (old + factors @ np.concatenate([normals, normals**2], 1).T) / np.log(2)
+        ratios = (old + factors @ np.concatenate([normals, normals**2], 1).T) / LOG_2
         kept = 1 if step == len(ends) - 1 else min(beams, ratios.size)
         best = np.argpartition(np.abs(ratios - wanted[step]).ravel(), kept - 1)[:kept]
         parent, byte = np.divmod(best, DRAWS)
