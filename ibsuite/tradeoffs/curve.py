@@ -130,7 +130,7 @@ def _chosen(
             if read["nll_bits"] >= least:
                 continue
             least = read["nll_bits"]
-        best = {**row, "message": sent}
+        best = {**row, **network.probing(objective, temperature), "message": sent}
     return best, tuning
 
 

@@ -101,6 +101,13 @@ class TrainedNetwork:
             self._moments[temperature] = found
         return self._moments[temperature]
 
+    def probing(self, objective: str, temperature: float) -> dict[str, float]:
+        """How many random probes of a sample an objective's curvature rests on, and its relative error."""
+        if objective not in DAMPED or self.curvature == "exact":
+            return {}
+        found = self.moments(temperature)
+        return {"probes": float(found.probes), "curvature_error": found.curvature_error}
+
     @cached_property
     def optimal_brain(self) -> OptimalBrain:
         """The layer-wise baseline, with the layers' inputs."""

@@ -79,3 +79,13 @@ def test_logits_are_those_of_the_message_and_then_of_the_network_again() -> None
     assert not torch.equal(of.logits(of.data, nothing), whole)
     assert torch.equal(of.logits(of.data), whole)
     torch.testing.assert_close(of.logits(of.data, rows=torch.tensor([5, 3])), whole[[5, 3]])
+
+
+def test_curves_by_random_probes_say_how_many_and_how_far_they_are_off() -> None:
+    few, many = (
+        curve(network(curvature="propagation", probes=probes), "hessian", [{"kept": 0.2}]).rows[0]
+        for probes in (2, 16)
+    )
+    assert (few["probes"], many["probes"]) == (2, 16)
+    assert 0 < many["curvature_error"] < few["curvature_error"]
+    assert "probes" not in curve(network(), "hessian", [{"kept": 0.2}]).rows[0]
