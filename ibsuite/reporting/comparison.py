@@ -76,7 +76,7 @@ def codes_notes(comparison: Comparison) -> list[str]:
     said = {
         "measured": "a real message was written, at most 64 bits and 0.1 % longer",
         "estimated": "−log₂ p, a message would take some bits more",
-        "bound": "a length in expectation, no message written",
+        "bound": "a length in expectation, a message takes more",
     }
     used = {row.evidence for row in rows} | {"estimated"}
     notes.append("; ".join(f"{word}: {meaning}" for word, meaning in said.items() if word in used) + ".")
