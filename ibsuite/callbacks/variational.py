@@ -84,8 +84,8 @@ class VariationalCode(OfflineCode):
 
     @property
     def readings(self) -> int:
-        """By every draw, and by the one that is sent."""
-        return self.draws + 1
+        """By every draw."""
+        return self.draws
 
     def _draw(self, number: int) -> int:
         return derive_seed(self.seed, DRAW, number)

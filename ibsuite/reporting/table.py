@@ -19,6 +19,11 @@ READINGS = {  # what may be decoded, but was not announced, bears no mark
     "shortest_run_bits": "shortest of the runs (not a code)",
 }
 
+SENT = {  # parts of a message that holds one draw, beside charges that are a mean over draws
+    "sent_weights_bits": "weights in it, one draw",
+    "sent_labels_bits": "labels in it, under that draw",
+}
+
 
 def blocks_table(run: Run) -> Table:
     """What each block of labels cost, bits, with the ratio up to its end."""
@@ -60,7 +65,7 @@ def charges_table(run: Run) -> Table:
     lengths({"total": document["total_bits"]}, style="bold")
     table.add_section()
     lengths({"uniform code": uniform, "class frequencies alone": document["class_frequency_bits"]})
-    compared = _numbers(document.get("compared"))
+    compared = {name: bits for name, bits in _numbers(document.get("compared")).items() if name not in SENT}
     if compared:
         table.add_section()
         table.add_row("other readings would have claimed:", style="italic")
@@ -142,6 +147,10 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
     cost, test = _numbers(document.get("cost")), _numbers(document.get("test"))
     facts: dict[str, str | None] = {
         "measured message": _optional(format_bits, document.get("measured_bits")),
+        **{
+            text: _optional(format_bits, (document.get("compared") or {}).get(name))
+            for name, text in SENT.items()
+        },
         "its manifest": _optional(format_bits, document.get("manifest_bits")),
         "model information": _optional(format_bits, document.get("model_information_bits")),
         "mutual information, lower estimate": _optional(

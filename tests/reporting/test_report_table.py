@@ -61,6 +61,15 @@ def test_the_bill_names_charges_yardsticks_and_what_is_not_a_code(make_run):
     assert text(charges_table(load_run(make_run()))) == CHARGES
 
 
+def test_a_draw_that_was_sent_stands_beside_the_message_and_not_among_other_readings(make_run):
+    sent = {"sent_weights_bits": 12.0, "sent_labels_bits": 3.0}
+    printed = text(charges_table(load_run(make_run(code="variational", compared=sent))))
+    assert "other readings" not in printed
+    assert printed.index("measured message") < printed.index("weights in it, one draw")
+    (line,) = (line for line in printed.splitlines() if line.startswith("labels in it, under that draw"))
+    assert line.split()[-2:] == ["3.0", "bit"]
+
+
 def test_seeds_are_averaged_per_experiment(make_run):
     runs = [load_run(make_run(seed)) for seed in (0, 1, 2)]
     runs.append(load_run(make_run(0, "network_compression_lenet5_mnist", test=None)))
