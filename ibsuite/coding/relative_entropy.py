@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from ibsuite.coding.integers import IntegerModel
 from ibsuite.coding.stream import Coder, Receiver, Sender
 from ibsuite.seeds import derive_seed
+from ibsuite.units import NATS_PER_BIT
 
 GROUP_BITS = 256.0
 STEP_BITS = 8
@@ -56,7 +57,6 @@ SHARES, HALVINGS = 16, (1, 2, 3, 4, 5, 7, 9, 13, 17, 21, 25, 29, 33, 37, 41)
 DEAL, NORMALS = 0, 1  # what random numbers are for; keeps their seeds apart
 LEAST_STD = 1e-100
 """Less is not told from this."""
-LOG_2 = np.log(2)
 Floats = NDArray[np.float64]
 
 
@@ -95,7 +95,9 @@ class _Group:
     def kl(self, r: Floats) -> Floats:
         """KL(q_k || p_k) for each r_k, (K,), bits."""
         gained = 0.5 * r * (self.mean**2 + self.std**2 - 1).sum()
-        return (gained - 0.5 * np.array([np.log(1 - each + each * self.std**2).sum() for each in r])) / LOG_2
+        return (
+            gained - 0.5 * np.array([np.log(1 - each + each * self.std**2).sum() for each in r])
+        ) / NATS_PER_BIT
 
     def longest_step(self, schedule: Schedule) -> float:
         """The greatest KL that one of 32 steps adds, bits."""
@@ -319,7 +321,7 @@ def _search(group: _Group, ends: Floats, key: int, beams: int) -> tuple[list[int
         factors[rows, places] = gain * (line + 2 * square * sums)
         factors[rows, pool + places] = gain**2 * square
         old = (sums * (square * sums + line)).sum(1)[:, None] + constant
-        ratios = (old + factors @ np.concatenate([normals, normals**2], 1).T) / LOG_2
+        ratios = (old + factors @ np.concatenate([normals, normals**2], 1).T) / NATS_PER_BIT
         kept = 1 if step == len(ends) - 1 else min(beams, ratios.size)
         best = np.argpartition(np.abs(ratios - wanted[step]).ravel(), kept - 1)[:kept]
         parent, byte = np.divmod(best, DRAWS)

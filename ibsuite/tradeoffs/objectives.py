@@ -17,9 +17,10 @@ from ibsuite.compression import (
     zeroing_costs,
 )
 from ibsuite.interface import Quantised
+from ibsuite.units import NATS_PER_BIT
 
 Scope = Literal["tensor", "network"]
-HIGH_RATE_SLOPE = math.log(2) / 6
+HIGH_RATE_SLOPE = NATS_PER_BIT / 6
 """-dD/dR of a fine uniform grid in units of step^2: D = step^2 / 12, and a bit more quarters it."""
 
 
