@@ -145,6 +145,7 @@ def _curves(
     from ibsuite.callbacks.result import provenance
     from ibsuite.cli import finished_run
     from ibsuite.interface import LabelSequence
+    from ibsuite.reporting import draw_run
     from ibsuite.tradeoffs import TrainedNetwork, begin_curve, trace, write_curve
 
     module, data, code = finished_run(source)
@@ -186,8 +187,10 @@ def _curves(
         )
         seconds, found = time.monotonic() - began, provenance(module.device)
         write_curve(folder, source, curve, data, compared, seconds, found)
+        figures = draw_run(folder)
         if logger is not None:
-            logger.log_result({f"curve/{key}": value for key, value in curve.shortest.items()}, [], [])
+            shortest = {f"curve/{key}": value for key, value in curve.shortest.items()}
+            logger.log_result(shortest, [], figures)
             logger.close()
 
 

@@ -5,19 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ibsuite.compression.tape import patches
 from ibsuite.interface import Classifier, LabelledInputs, Refusal
 
 WORKSPACE_BYTES = 2**27
-
-
-def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """What a kernel meets at each position, in a kernel's order, (n, c, h, w) -> (c kh kw, n positions)."""
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-    size, dilation, stride = (tuple(each) for each in (layer.kernel_size, layer.dilation, layer.stride))
-    return F.unfold(padded, size, dilation, stride=stride).transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
@@ -54,8 +46,8 @@ def layer_grams(
         # A map unfolds into as many copies of itself as a kernel has positions: a few samples at a time.
         samples = max(1, WORKSPACE_BYTES // (8 * x[0].numel() * layer.weight[0, 0].numel()))
         for part in x.split(samples):
-            columns = _patches(layer, part) if isinstance(layer, nn.Conv2d) else part.flatten(0, -2).mT
-            square = columns @ columns.mT / len(rows)
+            met = patches(layer, part).flatten(0, 2)
+            square = met.mT @ met / len(rows)
             grams[name] = grams[name] + square if name in grams else square
 
     modes = {child: child.training for child in module.modules()}

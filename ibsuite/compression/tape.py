@@ -309,7 +309,7 @@ def power_sums(
     positions = shaped[0][0][1].shape[2]
     if positions == 1 and groups == 1:
         alone = [[(sign, s[:, :, 0]) for sign, s in estimate] for estimate in shaped]
-        sums = _one_position(_patches(layer, used.inputs)[:, 0, 0], alone, square)
+        sums = _one_position(patches(layer, used.inputs)[:, 0, 0], alone, square)
         yield "weight", _reshape(sums, layer.weight.shape)
         return
     chunk = max(1, WORKSPACE // layer.weight.numel())
@@ -319,7 +319,7 @@ def power_sums(
             [(sign, s[some].unflatten(1, (groups, outputs // groups))) for sign, s in estimate]
             for estimate in shaped
         ]
-        sums = _many_positions(_patches(layer, used.inputs[some]), cut, square)
+        sums = _many_positions(patches(layer, used.inputs[some]), cut, square)
         yield "weight", _reshape(sums, layer.weight.shape)
 
 
@@ -330,7 +330,7 @@ def _by_position(layer: nn.Module, factor: Tensor) -> Tensor:
     return factor.reshape(len(factor), -1, factor.shape[-1]).transpose(1, 2)
 
 
-def _patches(layer: nn.Module, a: Tensor) -> Tensor:
+def patches(layer: nn.Module, a: Tensor) -> Tensor:
     """What the weights of every group multiply at every position, (n, groups, positions, inputs)."""
     if not isinstance(layer, nn.Conv2d):
         return a.reshape(len(a), 1, -1, a.shape[-1])

@@ -12,7 +12,7 @@ from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_panel, codes_table
 from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tradeoff_settings
 from ibsuite.reporting.information import draw_information
-from ibsuite.reporting.rate_distortion import curves_tables
+from ibsuite.reporting.rate_distortion import curves_tables, draw_rate_distortion, draw_tuning, networks
 from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
 
 
@@ -127,7 +127,8 @@ def draw_bottleneck(runs: Sequence[Run], path: Path) -> Path:
 def draw_run(run: Path) -> list[Path]:
     """Write the figures of the finished run in this folder to its ``figures/``.
 
-    The first is named after its code; ``compression.png`` follows where a network was compressed, and
+    The first is named after its code, or ``rate_distortion.png`` where it is a curve of compressed networks,
+    with ``tuning.png`` where there was a choice behind it; ``compression.png`` follows where a network was compressed, and
     ``information_plane.png`` where its layers were watched, and ``representation.png`` where a stochastic
     representation has two dimensions.
     """
@@ -135,7 +136,11 @@ def draw_run(run: Path) -> list[Path]:
     found, folder = loaded.document, run / record.FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     curve = record.read_csv(run / record.CURVE) if (run / record.CURVE).is_file() else []
-    if "cumulative_bits" in (found["parts"] or [{}])[0]:
+    if networks([loaded]):
+        drawn = [draw_rate_distortion([loaded], folder / "rate_distortion.png")]
+        if (run / record.TUNING).is_file():
+            drawn.append(draw_tuning([loaded], folder / "tuning.png"))
+    elif "cumulative_bits" in (found["parts"] or [{}])[0]:
         drawn = [draw_runs([loaded], folder / "prequential.png")]
     else:
         from ibsuite.figures import offline_figure
