@@ -128,8 +128,10 @@ def _search(options: argparse.Namespace, rest: list[str]) -> int:
         "seeds": options.seeds, "tried": rows, **provenance(),
     }  # fmt: skip
     words = document["command"].split(" ")  # where the result lies is no part of it
-    document["command"] = " ".join(word for word in words if not word.startswith("--out"))
+    document["command"] = " ".join(word for word in words if not word.startswith(("--out=", "--json=")))
     write_json(folder / f"{name}.json", document)
+    if options.json:
+        write_json(options.json, document)
     return 0
 
 
@@ -187,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--growth", type=float, default=1.25, help=growth)
     gap = "relative gap to the nearest dimension that fails; default: %(default)s"
     add("--tolerance", type=float, default=0.05, help=gap)
+    add("--json", type=Path, metavar="FILE", help="write the result here as well")
     return parser
 
 

@@ -128,9 +128,9 @@ def draw_run(run: Path) -> list[Path]:
     """Write the figures of the finished run in this folder to its ``figures/``.
 
     The first is named after its code, or ``rate_distortion.png`` where it is a curve of compressed networks,
-    with ``tuning.png`` where there was a choice behind it; ``compression.png`` follows where a network was compressed, and
-    ``information_plane.png`` where its layers were watched, and ``representation.png`` where a stochastic
-    representation has two dimensions.
+    with ``tuning.png`` where there was a choice behind it; ``compression.png`` follows where a network was
+    compressed, ``information_plane.png`` where its layers were watched, and ``representation.png`` where a
+    stochastic representation has two dimensions.
     """
     loaded = load_run(run)
     found, folder = loaded.document, run / record.FIGURES
