@@ -1,3 +1,3 @@
 """ibsuite: what deep networks know, measured in bits."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ibsuite import __version__
+
 SCHEMA = 1
 CONFIG = "config.yaml"
 SOURCE = "source.yaml"
@@ -284,8 +286,9 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
 
 def provenance() -> dict[str, Any]:
     """Command, commit, versions and cores of this process: fields of ``Codelength``."""
-    packages = ("ibsuite", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "constriction")
-    versions = {name: _version(name) for name in packages}
+    packages = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "constriction")
+    # Of an editable installation the metadata are as old as the installation.
+    versions = {"ibsuite": __version__, **{name: _version(name) for name in packages}}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     versions |= {"cores": str(cores)}
