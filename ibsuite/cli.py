@@ -217,7 +217,8 @@ class SuiteCLI(LightningCLI):
         checkpoint = str(last) if ckpt_path == "last" and last.exists() else ckpt_path
         checkpoint = None if checkpoint == "last" else checkpoint
         if is_rank_zero():
-            finished = (self.run / record.CODELENGTH).exists()
+            # One that was killed after its result and before its final checkpoint still has its last.
+            finished = (self.run / record.CODELENGTH).exists() and checkpoint != str(last)
             if finished and not self.config.overwrite:
                 raise Refusal(
                     f"{self.run} is finished; read it with `python -m ibsuite.report {self.run}`, "

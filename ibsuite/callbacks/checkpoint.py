@@ -16,7 +16,9 @@ class SaveStretch(Checkpoint):
     """Save the run at ends of stretches: ``checkpoints/last.ckpt``, and ``final.ckpt`` at its end.
 
     A stretch derives all its randomness from its own number, so these are the points from which a
-    run goes on exactly. The old file stays until the new one is whole.
+    run goes on exactly. The old file stays until the new one is whole; what a killed process left half
+    written goes when its run is gone on with. ``final.ckpt`` holds the method's state alone: nobody goes on
+    from there, and the states of optimiser and code would be most of it.
 
     Args:
         share: share of the time that saving may take; a stretch that ends too soon is not saved.
@@ -25,12 +27,26 @@ class SaveStretch(Checkpoint):
     def __init__(self, share: float = 0.03) -> None:
         self.share, self.saved, self.cost = share, time.monotonic(), 0.0
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remove what a killed process has left half written."""
+        if trainer.is_global_zero:
+            for name in (record.LAST, record.FINAL):
+                _unfinished(Path(trainer.default_root_dir) / name).unlink(missing_ok=True)
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse a final checkpoint."""
+        refuse_final(checkpoint)
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save if that is worth its time; rank 0 decides for all."""
         began = time.monotonic()
         due = trainer.strategy.broadcast((began - self.saved) * self.share >= self.cost)
         if due and not trainer.should_stop:
-            self._save(trainer, record.LAST)
+            path = Path(trainer.default_root_dir) / record.LAST
+            trainer.save_checkpoint(_unfinished(path))
+            _finish(trainer, path)
             self.saved = time.monotonic()
             self.cost = self.saved - began
 
@@ -38,17 +54,35 @@ class SaveStretch(Checkpoint):
         """Save the final model; a run that something else has ended early can still be gone on with."""
         if not all(c.finished for c in trainer.callbacks if isinstance(c, Coding)):  # type: ignore[attr-defined]
             return
-        self._save(trainer, record.FINAL)
+        path = Path(trainer.default_root_dir) / record.FINAL
+        checkpoint = {
+            "state_dict": trainer.strategy.lightning_module_state_dict(),
+            "global_step": trainer.global_step,
+            "pytorch-lightning_version": L.__version__,
+            "callbacks": {},
+        }
+        pl_module.on_save_checkpoint(checkpoint)
+        trainer.strategy.save_checkpoint(checkpoint, _unfinished(path))
+        trainer.strategy.barrier()
+        _finish(trainer, path)
         if trainer.is_global_zero:
-            (Path(trainer.default_root_dir) / record.LAST).unlink(missing_ok=True)
+            (path.parent / Path(record.LAST).name).unlink(missing_ok=True)
 
-    @staticmethod
-    def _save(trainer: L.Trainer, name: str) -> None:
-        path = Path(trainer.default_root_dir) / name
-        temporary = path.with_name(path.name + ".part")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(path)
+
+def _unfinished(path: Path) -> Path:
+    """Where a checkpoint is written until it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+def _finish(trainer: L.Trainer, path: Path) -> None:
+    if trainer.is_global_zero:
+        _unfinished(path).replace(path)
+
+
+def refuse_final(checkpoint: Mapping[str, Any]) -> None:
+    """Refuse the checkpoint of a finished run, which holds the method's state alone."""
+    if not checkpoint["callbacks"]:
+        raise Refusal("the checkpoint is of a finished run; there is nothing to go on with")
 
 
 def check_resumable(state: Mapping[str, Any], identity: list[str], finished: bool) -> None:

@@ -20,7 +20,7 @@ from ibsuite.callbacks.bottleneck import (
     bottleneck_splits,
     report_bottleneck,
 )
-from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.checkpoint import check_resumable, refuse_final
 from ibsuite.callbacks.description import Description
 from ibsuite.callbacks.finite import StopWhenNotFinite
 from ibsuite.callbacks.label_message import write_message
@@ -375,6 +375,7 @@ class OfflineCode(L.Callback, ABC):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Refuse a checkpoint of another code, which holds nothing for ``load_state_dict``."""
+        refuse_final(checkpoint)
         if self.state_key not in checkpoint["callbacks"]:
             raise Refusal("the checkpoint belongs to another code; start anew with --overwrite")
 
