@@ -11,7 +11,9 @@ import os
 import shutil
 import sys
 from argparse import ArgumentError
+from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as L
@@ -29,6 +31,7 @@ from ibsuite import record
 from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
 from ibsuite.coding import Manifest
+from ibsuite.data.preparation import KnownInputs
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
 
@@ -256,32 +259,44 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"
 
 
-def finished_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
+Parts = tuple[L.LightningModule, L.LightningDataModule, L.Callback]
+"""Method, data and code of a run."""
+
+
+def finished_run(run: Path, inputs: Mapping[str, Any] | None = None) -> Parts:
     """Method, data and code of a finished run as it ended, in evaluation mode, on this machine's device.
 
+    Args:
+        run: the run folder.
+        inputs: its ``inputs.json``, where nobody wants its data; None: they are read.
+
     Raises:
-        Refusal: there is no final checkpoint, or it does not fit the method.
+        Refusal: there is no final checkpoint, or it is damaged or does not fit the method.
     """
     path = run / record.FINAL
     if (run / record.SOURCE).is_file():
         raise Refusal(f"{run} has compressed a network that another run has trained; give that one")
     if not path.is_file():
         raise Refusal(f"{run} has no {record.FINAL}: an unfinished run; finish it with --ckpt_path=last")
-    cli = _built_as(run / record.CONFIG)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    cli.model.on_load_checkpoint(checkpoint)  # first: the network may have got another form
+    cli = _built_as(run / record.CONFIG, inputs)
     try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        cli.model.on_load_checkpoint(checkpoint)  # first: the network may have got another form
         cli.model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, KeyError):
-        raise Refusal(f"{path} does not fit the network of its config") from None
-    return _ready(cli)
+    except (RuntimeError, KeyError, EOFError, UnpicklingError):
+        raise Refusal(f"{path} is damaged, or does not fit the network of its config") from None
+    return _ready(cli, inputs)
 
 
-def sent_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
+def sent_run(run: Path, inputs: Mapping[str, Any] | None = None) -> Parts:
     """Method, data and code of a run as a receiver has them: weights from ``message/weights.bin`` alone.
 
     For codes that send a network whose form stands in the config: two-part, network compression and
     the curves of ``python -m ibsuite.compress``.
+
+    Args:
+        run: the run folder.
+        inputs: as for ``finished_run``.
 
     Raises:
         Refusal: there is no such file, or it is cut off, altered, or of another network.
@@ -289,12 +304,12 @@ def sent_run(run: Path) -> tuple[L.LightningModule, L.LightningDataModule, L.Cal
     path, source = run / record.WEIGHTS, run / record.SOURCE
     if not path.is_file():
         raise Refusal(f"{run} has no {record.WEIGHTS}: its code sends no weights, or it is unfinished")
-    cli = _built_as(source if source.is_file() else run / record.CONFIG)
+    cli = _built_as(source if source.is_file() else run / record.CONFIG, inputs)
     try:
         cli.code.receive(cli.model, path.read_bytes())
     except ValueError as error:
         raise Refusal(f"{path} cannot be read: {error}") from None
-    return _ready(cli)
+    return _ready(cli, inputs)
 
 
 def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -> SuiteCLI:
@@ -318,15 +333,22 @@ def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -
     return cli
 
 
-def _built_as(config: Path) -> SuiteCLI:
+def _built_as(config: Path, inputs: Mapping[str, Any] | None) -> SuiteCLI:
     """Everything that a run's config names, untrained, for one process."""
     one = ["--logger=null", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
-    return SuiteCLI([f"--config={config}", *one, "--trainer.enable_progress_bar=false"])
+    if inputs is not None:
+        one.append(f"--data={KnownInputs.__module__}.{KnownInputs.__name__}")
+        one += [f"--data.num_classes={inputs['num_classes']}", f"--data.input_shape={inputs['shape']}"]
+    try:
+        return SuiteCLI([f"--config={config}", *one, "--trainer.enable_progress_bar=false"])
+    except Refusal as error:
+        raise Refusal(f"{config} cannot be built: {error}") from None
 
 
-def _ready(cli: SuiteCLI) -> tuple[L.LightningModule, L.LightningDataModule, L.Callback]:
-    cli.datamodule.trainer = cli.trainer  # batches are made on its device
-    cli.datamodule.setup("fit")
+def _ready(cli: SuiteCLI, inputs: Mapping[str, Any] | None) -> Parts:
+    if inputs is None:
+        cli.datamodule.trainer = cli.trainer  # batches are made on its device
+        cli.datamodule.setup("fit")
     return cli.model.to(cli.trainer.strategy.root_device).eval(), cli.datamodule, cli.code
 
 

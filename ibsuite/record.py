@@ -24,6 +24,7 @@ SCHEMA = 1
 CONFIG = "config.yaml"
 SOURCE = "source.yaml"
 CODELENGTH = "codelength.json"
+INPUTS = "inputs.json"
 COMPRESSION = "compression.json"
 BOTTLENECK = "bottleneck.json"
 REPRESENTATION = "representation.npz"
@@ -223,6 +224,20 @@ def _read(path: Path) -> dict[str, Any]:
     if document.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema {document.get('schema')}, not {SCHEMA}")
     return document
+
+
+def write_inputs(run: Path, document: Mapping[str, Any]) -> None:
+    """Write ``inputs.json`` into the run folder: what its network takes, and how raw inputs become that.
+
+    num_classes, classes (what each label stands for; null where it is a number), and the shape and
+    constants of ``LabelledData.preparation``.
+    """
+    write_json(run / INPUTS, {"schema": SCHEMA, **document})
+
+
+def read_inputs(run: Path) -> dict[str, Any]:
+    """Read ``inputs.json`` of a finished run; else FileNotFoundError."""
+    return _read(run / INPUTS)
 
 
 def write_compression(run: Path, compression: Compression) -> None:

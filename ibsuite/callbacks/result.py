@@ -11,7 +11,7 @@ import torch
 
 from ibsuite import record
 from ibsuite.codes import class_frequency_bits, empirical_entropy_bits, uniform_bits
-from ibsuite.interface import LabelSequence
+from ibsuite.interface import LabelSequence, PreparedInputs
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def write_result(
     cost: Mapping[str, float],
     **found: Any,
 ) -> None:
-    """Write ``labels.npz``, ``curve.csv`` and, last, ``codelength.json``.
+    """Write ``labels.npz``, ``curve.csv``, ``inputs.json`` and, last, ``codelength.json``.
 
     Args:
         run: the run folder.
@@ -52,6 +52,10 @@ def write_result(
     np.savez_compressed(run / record.LABELS, order=sequence.order.numpy(), **arrays)
     if curve:
         record.write_csv(run / record.CURVE, curve)
+    if isinstance(sequence, PreparedInputs):
+        names = getattr(sequence, "classes", None)
+        names = None if names is None else np.asarray(names).tolist()
+        record.write_inputs(run, {"num_classes": classes, "classes": names, **sequence.preparation})
     result = record.Codelength(
         data={
             "name": sequence.name,

@@ -1,0 +1,5 @@
+"""ibsuite in Python: networks of finished runs, and codes of one's own arrays, networks and modules."""
+
+from ibsuite.python.loading import LoadedNetwork, load
+
+__all__ = ["LoadedNetwork", "load"]
