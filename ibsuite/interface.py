@@ -11,9 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-
-class Refusal(Exception):
-    """A setting that cannot be honoured, in one sentence that names it and says what to do."""
+from ibsuite.refusal import Refusal as Refusal
 
 
 class Batch(NamedTuple):

@@ -220,10 +220,11 @@ def read_codelength(run: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text())
-    if document.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has schema {document.get('schema')}, not {SCHEMA}")
-    return document
+    document = json.loads(path.read_text())
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has schema {schema}, not {SCHEMA}")
+    return dict(document)
 
 
 def write_inputs(run: Path, document: Mapping[str, Any]) -> None:
@@ -287,7 +288,11 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:
-    """Read a table back; numbers as floats."""
+    """Read a table back; numbers as floats.
+
+    Raises:
+        ValueError: it is no table of text, or a line has more or fewer cells than the header.
+    """
 
     def parsed(text: str) -> Any:
         try:
@@ -295,8 +300,15 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             return text or None
 
-    with path.open(newline="") as file:
-        return [{key: parsed(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="") as file:
+            header, *lines = [line for line in csv.reader(file) if line] or [[]]
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path} is not a table of text") from None
+    wrong = [place for place, line in enumerate(lines, 2) if len(line) != len(header)]
+    if wrong:
+        raise ValueError(f"{path} has another number of cells than its header in line {wrong[0]}")
+    return [{key: parsed(text) for key, text in zip(header, line, strict=True)} for line in lines]
 
 
 def provenance() -> dict[str, Any]:

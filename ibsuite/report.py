@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ibsuite.refusal import Refusal
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what runs cost in bits; exit code 2 with one sentence where that cannot be honoured."""
@@ -18,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     try:
         _report(options)
-    except _refusal() as refusal:  # evaluated when something was raised, not before
+    except Refusal as refusal:
         print(f"ibsuite.report: {refusal}", file=sys.stderr)
         return 2
     return 0
@@ -35,6 +37,8 @@ def _report(options: argparse.Namespace) -> None:
         draw_runs,
         draw_tradeoff,
         draw_tuning,
+        intact_run,
+        intact_runs,
         print_runs,
         publish,
         write_csv,
@@ -56,14 +60,15 @@ def _report(options: argparse.Namespace) -> None:
     ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
-    paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path)))
-    finished = [path for path in paths if folders.is_finished(path)]
-    if options.publish is None and finished:
-        for path in paths:
-            if path not in finished:
-                print(f"{path} is unfinished and left out", file=sys.stderr)
-        paths = finished
-    runs = [folders.load_run(path) for path in paths]
+    paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path, levels=2)))
+    if len(paths) == 1 or options.publish is not None:
+        runs = [intact_run(path) for path in paths]
+    else:
+        runs, left_out = intact_runs(paths)
+        for sentence in left_out:
+            print(f"left out: {sentence}", file=sys.stderr)
+        if not runs:
+            folders.refuse(f"none of the {len(paths)} runs can be reported; each is named above")
 
     print_runs(runs)
     if options.csv is not None:
@@ -95,7 +100,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ibsuite.report", description="Finished runs, in bits.")
-    runs = "a finished run, or a folder of runs: runs/<experiment>"
+    runs = "a finished run, or a folder of runs: runs/<experiment>, or runs itself"
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=runs)
     add = parser.add_argument
     add("--publish", metavar="NAME", help="write results/NAME.json; the runs differ in the seed alone")
@@ -113,12 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
     add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
     return parser
-
-
-def _refusal() -> type[Exception]:
-    from ibsuite.interface import Refusal
-
-    return Refusal
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
 from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
 from ibsuite.reporting.information import draw_embedding, draw_information
+from ibsuite.reporting.intact import intact_run, intact_runs
 from ibsuite.reporting.publish import publish
 from ibsuite.reporting.rate_distortion import draw_rate_distortion, draw_tuning
 from ibsuite.reporting.runs import Run, find_runs, load_run
@@ -40,6 +41,8 @@ __all__ = [
     "draw_tuning",
     "experiments_table",
     "find_runs",
+    "intact_run",
+    "intact_runs",
     "load_run",
     "plane_curves",
     "print_run",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import Any, NoReturn
 import yaml
 
 from ibsuite import record
+from ibsuite.refusal import Refusal
 
 PATH_KEYS = re.compile(r"(^|\.)(root|download|out|dirpath|ckpt_path|\w+_dir)$")
 """Config keys that say where a run lies, not what it measures."""
 NOT_MEASURED = re.compile(r"^(seed_everything|config|overwrite|dry_run)$|(^|\.)seed$|(^|\.)logger(\.|$)")
 """Config keys besides which two seeds of one experiment still are the same experiment."""
+
+WRITTEN = (record.CONFIG, record.CODELENGTH, record.LABELS, record.CURVE, record.METRICS)
+"""A folder with one of these is that of a run, whatever has become of the others."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Many configs are read for one table; the compiled loader is several times faster, where there is one."""
@@ -83,7 +87,7 @@ class Run:
             return read(self.path)
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError):
             refuse(f"{self.path / name} is not JSON; run the experiment again")
         except ValueError as error:
             refuse(f"{error}; run the experiment again")
@@ -96,11 +100,13 @@ class Run:
             config = yaml.load(path.read_text(), Loader=LOADER)
         except FileNotFoundError:
             refuse(f"{self.path} has no {record.CONFIG}, so nobody can say what was run there")
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # the latter of bytes that are no text, or a date that is none
             refuse(f"{path} is not YAML; run the experiment again")
+        if not isinstance(config, dict):
+            refuse(f"{path} holds no settings; run the experiment again")
         flat = {
             key: value.replace(self.name, "RUN") if isinstance(value, str) else value
-            for key, value in _flat(config or {})
+            for key, value in _flat(config)
             if not (NOT_MEASURED.search(key) or PATH_KEYS.search(key))
         }
         data = dict(_flat(self.document["data"], "data: "))
@@ -115,28 +121,42 @@ class Run:
             **dict(_flat(self.document.get("versions", {}), "version of ")),
         }
 
+    @cached_property
+    def alike(self) -> str:
+        """What is the same for all seeds of one experiment, and for no other run."""
+        known = sorted((key, repr(value)) for key, value in self.recipe.items() if value is not None)
+        return repr([self.experiment, known])
+
 
 def refuse(sentence: str) -> NoReturn:
-    """Raise Refusal; the import waits until here because ``interface`` loads torch, which takes seconds."""
-    from ibsuite.interface import Refusal
-
+    """Raise Refusal."""
     raise Refusal(sentence)
 
 
-def find_runs(path: Path) -> list[Path]:
+def find_runs(path: Path, levels: int = 1) -> list[Path]:
     """The run folders that ``path`` stands for: itself, or those it holds, finished or not.
+
+    Args:
+        path: a run folder, or one that holds runs.
+        levels: how deep they may lie: 1 for ``runs/<experiment>``, 2 for ``runs`` as well.
 
     Raises:
         Refusal: ``path`` does not exist or holds no run.
     """
     if not path.is_dir():
         refuse(f"{path} is not a folder; give a run folder, or a folder of runs such as runs/<experiment>")
-    if _is_run(path):
-        return [path]
-    runs = sorted(child for child in path.iterdir() if child.is_dir() and _is_run(child))
+    runs = list(_runs_below(path, levels))
     if not runs:
         refuse(f"{path} holds no run: neither it nor a folder in it has a {record.CONFIG}")
     return runs
+
+
+def _runs_below(path: Path, levels: int) -> Iterator[Path]:
+    if _is_run(path):
+        yield path
+    elif levels:
+        for child in sorted(each for each in path.iterdir() if each.is_dir()):
+            yield from _runs_below(child, levels - 1)
 
 
 def told_apart(runs: Sequence[Run]) -> list[str]:
@@ -171,7 +191,7 @@ def load_run(path: Path) -> Run:
         refuse(f"{path} has no {record.CODELENGTH}: an unfinished run; finish it with --ckpt_path=last")
     try:
         return Run(path, record.read_codelength(path))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         refuse(f"{path / record.CODELENGTH} is not JSON; run the experiment again")
     except ValueError as error:
         refuse(f"{error}; run the experiment again")
@@ -193,14 +213,12 @@ def by_seed(runs: Iterable[Run]) -> list[list[Run]]:
     """The runs in groups: those of one experiment that differ in nothing but the seed."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        recipe = {key: value for key, value in run.recipe.items() if value is not None}
-        key = json.dumps([run.experiment, recipe], sort_keys=True, default=str)
-        groups.setdefault(key, []).append(run)
+        groups.setdefault(run.alike, []).append(run)
     return list(groups.values())
 
 
 def _is_run(path: Path) -> bool:
-    return (path / record.CONFIG).is_file() or is_finished(path)
+    return any((path / name).is_file() for name in WRITTEN)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
