@@ -60,7 +60,10 @@ def _report(options: argparse.Namespace) -> None:
     ):
         if path is not None and path.suffix != ".png":
             folders.refuse(f"--{name} writes PNG; give a name that ends in .png, not {path.name}")
+    if options.html is not None and options.html.suffix not in (".html", ".htm"):
+        folders.refuse(f"--html writes a page; give a name that ends in .html, not {options.html.name}")
     paths = list(dict.fromkeys(run for path in options.runs for run in folders.find_runs(path, levels=2)))
+    left_out: list[str] = []
     if len(paths) == 1 or options.publish is not None:
         runs = [intact_run(path) for path in paths]
     else:
@@ -93,6 +96,10 @@ def _report(options: argparse.Namespace) -> None:
         print(f"figure: {draw_rate_distortion(runs, options.rate_distortion)}")
     if options.tuning is not None:
         print(f"figure: {draw_tuning(runs, options.tuning)}")
+    if options.html is not None:
+        from ibsuite.reporting.html import write_html
+
+        print(f"page: {write_html(runs, options.html, left_out)}")
     if options.publish is not None:
         written = publish(paths, options.publish, options.results, options.reduced)
         print(f"result: {written}")
@@ -106,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--publish", metavar="NAME", help="write results/NAME.json; the runs differ in the seed alone")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
+    add("--html", type=Path, metavar="FILE", help="write one page with all figures, tables and settings")
     add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")
     add("--curves", type=Path, metavar="PNG", help="draw codelengths along the training, where watched")
     add("--tradeoff", type=Path, metavar="PNG", help="draw errors of compressed networks over their sizes")

@@ -37,7 +37,7 @@ def information_plane_figure(runs: Mapping[str, Rows]) -> "Figure":
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(runs), 2, squeeze=False)
     for (plane, over_steps), (name, rows) in zip(panels, runs.items(), strict=True):
-        x, y = (_column(rows, quantity) for quantity in ("mi_xl", "mi_yl"))
+        x, y = (plane_column(rows, quantity) for quantity in ("mi_xl", "mi_yl"))
         layers = list(dict.fromkeys(row["layer"] for row in rows))
         for index, layer in enumerate(layers):
             own = [r for r in rows if r["layer"] == layer and None not in (r.get(x), r.get(y))]
@@ -109,7 +109,7 @@ def embedding_figure(layer: str, runs: Mapping[str, Mapping[str, Any]], seed: in
     return figure
 
 
-def _column(rows: Rows, quantity: str) -> str:
+def plane_column(rows: Rows, quantity: str) -> str:
     """The column that a quantity is drawn from: the first kind that some row has."""
     names = [f"{quantity}_{kind}_bits" if kind else f"{quantity}_bits" for kind in KINDS]
     return next((name for name in names if any(row.get(name) is not None for row in rows)), names[0])

@@ -101,6 +101,11 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     the same labels is judged by name, number and class counts, and by the labels' hash where the order
     is the same as well.
     """
+    return [_comparison(groups) for groups in data_sets(runs)]
+
+
+def data_sets(runs: Sequence[Run]) -> list[list[list[Run]]]:
+    """The runs by the labels that they have sent, and there in groups of the same but for the seed."""
     sets: list[list[list[Run]]] = []
     for group in by_seed(runs):
         fitting = next((each for each in sets if _same_labels(each[0][0], group[0])), None)
@@ -108,7 +113,7 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
             sets.append([group])
         else:
             fitting.append(group)
-    return [_comparison(groups) for groups in sets]
+    return sets
 
 
 def _comparison(groups: Sequence[Sequence[Run]]) -> Comparison:

@@ -28,7 +28,7 @@ def codes_table(comparison: Comparison) -> Table:
     """All codes of one data set, shortest first, in the unit of the title."""
     number, unit = _scale(comparison)
     table = Table(
-        title=f"{_title(comparison)}: codes, shortest first, {unit}",
+        title=f"{title_of(comparison)}: codes, shortest first, {unit}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -97,7 +97,7 @@ def codes_panel(comparison: Comparison) -> Panel:
         where = ", ".join(row.name.split(", ")[:2]) if row.printed else row.name
         name = f"{_words(row.code)}\n{where}" if row.seeds or row.printed else row.code
         bars.append(Bar(name, row.charges, row.total_bits, _spread(row), row.printed))
-    return Panel(_title(comparison), bars, comparison.uniform_bits)
+    return Panel(title_of(comparison), bars, comparison.uniform_bits)
 
 
 def write_markdown(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -107,7 +107,7 @@ def write_markdown(comparisons: Sequence[Comparison], path: Path) -> None:
     lines = []
     for comparison in comparisons:
         marks = _marks(comparison)
-        lines += [f"### {_title(comparison)}", "", _piped(headers)]
+        lines += [f"### {title_of(comparison)}", "", _piped(headers)]
         lines.append(_piped(["---", "---", *["---:"] * (len(headers) - 3), "---"]))
         for row in comparison.rows:
             total = f"{row.printed} kbit" if row.printed else format_bits(row.total_bits, _spread(row))
@@ -172,7 +172,8 @@ def _scale(comparison: Comparison) -> tuple[Callable[[float | None], str], str]:
     return number, "kbit" if kilo else "bit"
 
 
-def _title(comparison: Comparison) -> str:
+def title_of(comparison: Comparison) -> str:
+    """The labels that were sent, in words."""
     data = comparison.data
     return f"{data['name']}, {data['num_labels']:,} labels of {data['num_classes']} classes"
 

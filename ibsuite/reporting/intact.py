@@ -1,4 +1,4 @@
-"""Whether a run folder holds what a run writes: what was cut, edited or half-written is told in one sentence."""
+"""Whether a run folder holds what a run writes: what was cut or half-written is told in one sentence."""
 
 import math
 import types
@@ -14,6 +14,7 @@ from ibsuite.reporting.runs import Run, load_run, refuse
 
 AGAIN = "run the experiment again"
 COUNTED = ("num_labels", "num_classes")
+NUMBERS = ("cumulative_bits", "uniform_bits", "bits_per_label", "ratio", "accuracy")
 BESIDE = {
     "compression": (record.COMPRESSION, record.Compression),
     "bottleneck": (record.BOTTLENECK, record.Bottleneck),
@@ -74,6 +75,8 @@ def _check_codelength(document: Mapping[str, Any], path: Path) -> None:
     for part in parts:
         if part.keys() != parts[0].keys() or not all(_fits(v, float | str | None) for v in part.values()):
             refuse(f"{path}: parts are not rows of one table; {AGAIN}")
+        if any(not _fits(part.get(key, 0.0), float) for key in NUMBERS):
+            refuse(f"{path}: one of {', '.join(NUMBERS)} of a part is not a number; {AGAIN}")
         if not (_fits(part.get("bits"), float) and all(type(part.get(k)) is int for k in ("start", "stop"))):
             refuse(f"{path}: a part has no start, stop or bits; {AGAIN}")
     try:
@@ -84,7 +87,8 @@ def _check_codelength(document: Mapping[str, Any], path: Path) -> None:
         refuse(f"{path}: uniform_bits must be positive; {AGAIN}")
     for name, value in written.as_dict().items():
         wanted = document.get(name)
-        if isinstance(value, float) and not (_fits(wanted, float) and math.isclose(value, wanted)):
+        agrees = wanted is not None and _fits(wanted, float) and math.isclose(value, wanted)
+        if isinstance(value, float) and not agrees:
             refuse(f"{path}: {name} does not follow from the other numbers; {AGAIN}")
 
 
@@ -117,7 +121,7 @@ def _check_bottleneck(document: Mapping[str, Any] | None, path: Path) -> None:
 
 
 def _check_curves(run: Run, tables: Mapping[str, list[dict[str, Any]]]) -> None:
-    """What ``python -m ibsuite.compress`` writes has a row for every setting, and a size and readings in it."""
+    """What ``python -m ibsuite.compress`` writes: a row for every setting, with its size and readings."""
     if "compress.network" not in run.recipe:
         return
     path = run.path / record.CURVE

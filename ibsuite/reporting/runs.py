@@ -95,18 +95,9 @@ class Run:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """All that must agree between two seeds of one experiment: dotted config keys and hashes."""
-        path = self.path / record.CONFIG
-        try:
-            config = yaml.load(path.read_text(), Loader=LOADER)
-        except FileNotFoundError:
-            refuse(f"{self.path} has no {record.CONFIG}, so nobody can say what was run there")
-        except (yaml.YAMLError, ValueError):  # the latter of bytes that are no text, or a date that is none
-            refuse(f"{path} is not YAML; run the experiment again")
-        if not isinstance(config, dict):
-            refuse(f"{path} holds no settings; run the experiment again")
         flat = {
             key: value.replace(self.name, "RUN") if isinstance(value, str) else value
-            for key, value in _flat(config)
+            for key, value in plain_settings(self.path)
             if not (NOT_MEASURED.search(key) or PATH_KEYS.search(key))
         }
         data = dict(_flat(self.document["data"], "data: "))
@@ -131,6 +122,24 @@ class Run:
 def refuse(sentence: str) -> NoReturn:
     """Raise Refusal."""
     raise Refusal(sentence)
+
+
+def plain_settings(run: Path) -> list[tuple[str, Any]]:
+    """The settings of a run by their dotted keys, from its config.
+
+    Raises:
+        Refusal: It has no config, or one that cannot be read.
+    """
+    path = run / record.CONFIG
+    try:
+        config = yaml.load(path.read_text(), Loader=LOADER)
+    except FileNotFoundError:
+        refuse(f"{run} has no {record.CONFIG}, so nobody can say what was run there")
+    except (yaml.YAMLError, ValueError):  # the latter of bytes that are no text, or a date that is none
+        refuse(f"{path} is not YAML; run the experiment again")
+    if not isinstance(config, dict):
+        refuse(f"{path} holds no settings; run the experiment again")
+    return list(_flat(config))
 
 
 def find_runs(path: Path, levels: int = 1) -> list[Path]:
@@ -161,19 +170,24 @@ def _runs_below(path: Path, levels: int) -> Iterator[Path]:
 
 def told_apart(runs: Sequence[Run]) -> list[str]:
     """A name for each run: its experiment where there are several, and the settings in which runs differ."""
-    recipes = [{k: v for k, v in run.recipe.items() if "." in k and ": " not in k} for run in runs]
-    keys = dict.fromkeys(key for recipe in recipes for key in recipe if not key.startswith("version of "))
-    several = len({run.experiment for run in runs}) > 1
+    experiments: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        experiments.setdefault(run.experiment, []).append(run.recipe)
+    differ = {name: settings_that_differ(recipes) for name, recipes in experiments.items()}
     names = []
-    for run, recipe in zip(runs, recipes, strict=True):
-        alike = [other for r, other in zip(runs, recipes, strict=True) if r.experiment == run.experiment]
-        common = [key for key in keys if all(key in other for other in alike)]
-        differ = [key for key in common if any(other[key] != recipe[key] for other in alike)]
-        said = [f"{key.split('.')[-1]}={recipe[key]}" for key in differ[:3]]
-        words = [run.experiment] if several or not said else []
+    for run in runs:
+        said = [f"{key.split('.')[-1]}={run.recipe[key]}" for key in differ[run.experiment][:3]]
+        words = [run.experiment] if len(experiments) > 1 or not said else []
         names.append(" ".join([*words, *said]))
     twice = len(set(names)) < len(names)
     return [f"{name} {run.name}" if twice else name for name, run in zip(names, runs, strict=True)]
+
+
+def settings_that_differ(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Dotted config keys that all recipes have and that are not the same in all of them."""
+    keys = [key for key in recipes[0] if "." in key and ": " not in key and not key.startswith("version of ")]
+    common = [key for key in keys if all(key in other for other in recipes)]
+    return [key for key in common if any(other[key] != recipes[0][key] for other in recipes)]
 
 
 def is_finished(path: Path) -> bool:

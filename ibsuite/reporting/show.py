@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from ibsuite import record
+from ibsuite.refusal import Refusal
 from ibsuite.reporting import table
 from ibsuite.reporting.bottleneck import plane_curves
 from ibsuite.reporting.codes import compare
@@ -37,7 +39,7 @@ def print_runs(runs: Sequence[Run]) -> None:
         for note in notes:
             console.print(note, markup=False)
         console.print()
-    for curve in curves_tables(runs):
+    for curve in curves_or_sentence(runs):
         console.print(curve)
         console.print()
     for comparison in compare(runs) if len(runs) > 1 else []:
@@ -46,6 +48,14 @@ def print_runs(runs: Sequence[Run]) -> None:
         for note in codes_notes(comparison):
             console.print(note, markup=False)
         console.print()
+
+
+def curves_or_sentence(runs: Sequence[Run]) -> list[Table | str]:
+    """Tables of the curves of compressed networks; where they share none a sentence that says why."""
+    try:
+        return [*curves_tables(runs)]
+    except Refusal as refusal:
+        return [f"No table of compressed networks: {refusal}"]
 
 
 def print_run(run: Path) -> None:
