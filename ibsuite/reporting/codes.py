@@ -8,7 +8,7 @@ from typing import Any
 
 from ibsuite.reporting.formats import mean_std
 from ibsuite.reporting.published import published
-from ibsuite.reporting.runs import Run, by_seed
+from ibsuite.reporting.runs import Run, by_seed, told_apart
 
 LABELS = ("first_block", "labels")
 CHOICES = "choices"
@@ -116,13 +116,21 @@ def data_sets(runs: Sequence[Run]) -> list[list[list[Run]]]:
     return sets
 
 
+def group_names(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A name for each group: its experiment, and where that has several what they differ in."""
+    experiments = [group[0].experiment for group in groups]
+    alone = [experiments.count(name) == 1 for name in experiments]
+    told = told_apart([group[0] for group in groups])
+    return [
+        name if single else words if words.startswith(name) else f"{name} {words}"
+        for name, words, single in zip(experiments, told, alone, strict=True)
+    ]
+
+
 def _comparison(groups: Sequence[Sequence[Run]]) -> Comparison:
     first = groups[0][0].document
-    folders = [group[0].experiment for group in groups]
     rows = [*_without_runs(first), *_printed(first)]
-    for group in groups:
-        alone = folders.count(group[0].experiment) == 1
-        rows.append(_row(group, group[0].experiment if alone else f"{group[0].experiment} {group[0].name}"))
+    rows += [_row(group, name) for group, name in zip(groups, group_names(groups), strict=True)]
     return Comparison(
         data=first["data"],
         uniform_bits=first["uniform_bits"],

@@ -82,7 +82,12 @@ def _part(
     comparison: Comparison, runs: Sequence[Run], drawn: Sequence[Panel], first: int, folder: Path
 ) -> str:
     """All that is known of runs on the same labels."""
-    cards = "".join(_card(panel, first + index) for index, panel in enumerate(drawn))
+    narrow = [index for index, panel in enumerate(drawn) if not panel.wide]
+    lone = narrow[-1] if len(narrow) % 2 else None  # has the width of two, rather than a hole beside it
+    cards = "".join(
+        _card(panel._replace(wide=panel.wide or index == lone), first + index)
+        for index, panel in enumerate(drawn)
+    )
     tables = _table(codes_table(comparison)) + _notes(codes_notes(comparison))
     for table, notes in compressed_tables(runs):
         tables += _table(table) + _notes(notes)

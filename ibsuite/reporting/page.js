@@ -5,11 +5,11 @@ const wished = matchMedia("(prefers-color-scheme: dark)");
 function template() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--line"), tickcolor: of("--line"),
-                 minor: { gridcolor: of("--line") } };
+  const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--line"), tickcolor: of("--line") };
   return { layout: {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: of("--ink"), size: 12, family: "inherit" },
     hoverlabel: { bgcolor: of("--card"), bordercolor: of("--line"), font: { color: of("--ink") }, namelength: -1 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: of("--line"), activecolor: of("--accent") },
     xaxis: axis, yaxis: axis,
   } };
 }

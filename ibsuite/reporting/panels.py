@@ -10,11 +10,11 @@ from ibsuite.figures import interactive as draw
 from ibsuite.figures.interactive import Spec
 from ibsuite.refusal import Refusal
 from ibsuite.reporting.bottleneck import plane_curves
-from ibsuite.reporting.codes import Comparison, Row
+from ibsuite.reporting.codes import Comparison, Row, group_names
 from ibsuite.reporting.comparison import codes_panel
 from ibsuite.reporting.compressed import tradeoff_printed, tradeoff_settings
 from ibsuite.reporting.rate_distortion import curves, networks, read_split
-from ibsuite.reporting.runs import Run, settings_that_differ, told_apart
+from ibsuite.reporting.runs import Run, settings_that_differ
 
 SHOWN = 60
 """Codes that the panels of bars show; the table has all."""
@@ -48,7 +48,7 @@ def panels(groups: Sequence[Sequence[Run]], comparison: Comparison) -> list[Pane
         groups: the runs in groups that differ in the seed alone.
         comparison: the same runs as rows of a table.
     """
-    names = [escape(name) for name in told_apart([group[0] for group in groups])]
+    names = [escape(name) for name in group_names(groups)]
     named: Groups = dict(zip(names, groups, strict=True))
     found = [
         *_blocks(named, comparison),
@@ -99,7 +99,7 @@ def _codes(comparison: Comparison) -> list[Panel]:
     cut = f" The {SHOWN} shortest of {len(shown.bars)} are drawn." * (len(shown.bars) > SHOWN)
     escaped = [bar._replace(name=escape(bar.name), charges=_escaped(bar.charges)) for bar in bars]
     dots = [
-        draw.Dot(bar.name, row.ratio, _spread(row, comparison), row.evidence)
+        draw.Dot(bar.name.split("\n")[-1], row.ratio, _spread(row, comparison), row.evidence)
         for bar, row in zip(escaped, rows, strict=True)
     ]
     return [

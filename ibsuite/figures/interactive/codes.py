@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ibsuite.figures.codes import COLOURS, OTHER, Bar, Panel
-from ibsuite.figures.interactive.style import GREY, Spec, axis, colour, guide, log_axis, spec
+from ibsuite.figures.interactive.style import GREY, Spec, axis, colour, log_axis, spec
 
 CHOICES = "#D1495B"
+ROOM = 1.6
+"""How far beyond the uniform code the axis goes; longer bars are cut, their length stands beside them."""
 ROW = 24
 """Pixels of one bar."""
 SQUEEZE = 30
@@ -33,9 +35,9 @@ def charges_spec(panel: Panel) -> Spec:
     for charge in dict.fromkeys([*COLOURS, *(name for bar in bars for name in bar.charges)]):
         lengths = [bar.charges.get(charge, 0.0) / scale for bar in bars]
         if any(lengths):
-            paint, said = COLOURS.get(charge, (OTHER[0], charge.replace("_", " ")))
+            paint, words = COLOURS.get(charge, (OTHER[0], charge.replace("_", " ")))
             data.append(
-                _bars(lengths, names, said, {"color": CHOICES if charge == "choices" else paint}, unit)
+                _bars(lengths, names, words, {"color": CHOICES if charge == "choices" else paint}, unit)
             )
     published = [0.0 if bar.charges else bar.total_bits / scale for bar in bars]
     if any(published):
@@ -45,19 +47,31 @@ def charges_spec(panel: Panel) -> Spec:
     longest = max(bar.total_bits for bar in bars) / scale
     line = {"type": "line", "x0": uniform, "x1": uniform, "y0": 0, "y1": 1, "yref": "paper",
             "line": {"color": GREY, "dash": "dot", "width": 1.5}}  # fmt: skip
-    said = {"x": uniform, "y": 1, "yref": "paper", "text": "uniform", "showarrow": False, "yanchor": "bottom"}
-    ends = min(longest, 1.6 * uniform) * 1.02
+    notes = [{"x": uniform, "y": 1, "yref": "paper", "text": "uniform", "showarrow": False,
+              "yanchor": "bottom"}]  # fmt: skip
+    end = min(max(longest, uniform), ROOM * uniform)
+    for bar, name in zip(bars, names, strict=True):  # an arrow: the bar goes on
+        total = bar.total_bits / scale
+        text = f"{total:,.{3 if kilo else 1}f}" + (" →" if total > end else "")
+        notes.append({"x": 1, "xref": "paper", "y": name, "text": text, "showarrow": False,
+                      "xanchor": "left", "xshift": 6, "font": {"size": 11}})  # fmt: skip
     return spec(
         data,
-        axis(f"description length, {unit}", range=[0, ends]),
+        axis(f"description length, {unit}", range=[0, 1.01 * end]),
         {"autorange": "reversed", "automargin": True, "type": "category"},
         barmode="stack",
         bargap=0.28,
         height=130 + ROW * len(bars),
-        margin={"l": 10, "r": 16, "t": 26, "b": 10},
-        legend={"orientation": "h", "y": -60 / (ROW * len(bars)), "yanchor": "top", "x": 0},
+        margin={"l": 10, "r": 96, "t": 30, "b": 10},
+        legend={
+            "orientation": "h",
+            "y": -60 / (ROW * len(bars)),
+            "yanchor": "top",
+            "x": 0,
+            "traceorder": "normal",
+        },
         shapes=[line],
-        annotations=[said],
+        annotations=notes,
     )
 
 
@@ -82,13 +96,15 @@ def ratios_spec(dots: Sequence[Dot]) -> Spec:
     ratios = [dot.ratio for dot in dots]
     wide = max(ratios) > SQUEEZE * min(ratios)
     title = "total / uniform"
-    data.append(guide([1, 1], [names[0], names[-1]], "uniform code"))
+    line = {"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper",
+            "line": {"color": GREY, "dash": "dot", "width": 1.5}}  # fmt: skip
     return spec(
         data,
         log_axis(title, ratios) if wide else axis(title),
         {"autorange": "reversed", "automargin": True, "type": "category", "categoryarray": names,
          "categoryorder": "array"},
         height=150 + ROW * len(dots),
+        shapes=[line],
         legend={"orientation": "h", "y": -60 / (ROW * len(dots)), "yanchor": "top", "x": 0},
     )  # fmt: skip
 

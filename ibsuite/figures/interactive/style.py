@@ -1,5 +1,6 @@
 """What all specifications share: colours for light and dark pages, axes, lines, and legends of any length."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 GREY = "#8A8F98"
 FAINT = 0.3
+NARROW = 300
 LISTED = 40
 """So many entries a legend has at most; beyond them a curve says its name where the mouse is."""
 
@@ -29,14 +31,19 @@ def style(index: int, **more: Any) -> dict[str, Any]:
 
 def axis(title: str, *, log: bool = False, **more: Any) -> dict[str, Any]:
     """An axis with its quantity and unit."""
-    kind = {"type": "log", "dtick": 1, "minor": {"showgrid": True}} if log else {"rangemode": "tozero"}
+    kind = {"type": "log", "dtick": 1} if log else {"rangemode": "tozero"}
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **kind, **more}
 
 
 def log_axis(title: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
-    """A logarithmic axis with ticks at 1, 2, 5, 10, ... where it spans little."""
-    narrow = bool(values) and max(values) < 300 * min(values)
-    ticks = {"dtick": "D2"} if narrow else {}
+    """A logarithmic axis of positive values, with ticks at 1, 2, 5, 10, ... where it spans little."""
+    low, high = min(values), max(values)
+    ticks: dict[str, Any] = {}
+    if high < NARROW * low:
+        tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        marks = [digit * 10.0**ten for ten in tens for digit in (1, 2, 5)]
+        inside = [mark for mark in marks if low / 1.5 <= mark <= 1.5 * high]
+        ticks = {"tickvals": inside, "ticktext": [f"{mark:,.10g}" for mark in inside]}
     return axis(title, log=True, exponentformat="none", separatethousands=True, **ticks, **more)
 
 
@@ -47,7 +54,7 @@ def spec(
     entries = sum(bool(each.get("showlegend", True)) for each in data)
     made = {
         "height": 400,
-        "margin": {"l": 10, "r": 16, "t": 12, "b": 10},
+        "margin": {"l": 10, "r": 16, "t": 30, "b": 10},
         "hovermode": "closest",
         "showlegend": 1 < entries <= LISTED,
         "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0, "maxheight": 90},
