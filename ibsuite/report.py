@@ -19,11 +19,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"ibsuite.report: {path} is not a folder; give a run or a folder of runs", file=sys.stderr)
             return 2
     try:
-        _report(options)
+        if options.papers:
+            _papers(options)
+        else:
+            _report(options)
     except Refusal as refusal:
         print(f"ibsuite.report: {refusal}", file=sys.stderr)
         return 2
     return 0
+
+
+def _papers(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from ibsuite.reporting.papers import SPREAD, paper_table, read_papers, write_paper_tables
+
+    if options.runs:
+        raise Refusal("--papers prints what is published in --results, and takes no runs")
+    if not options.results.is_dir():
+        raise Refusal(f"{options.results} is not a folder; --results names that of the published results")
+    console = Console()
+    for paper in (papers := read_papers()):
+        console.print(f"[bold]{paper.title}[/]")
+        for entry in paper.entries:
+            console.print(paper_table(entry, paper.experiments, options.results))
+            console.print()
+    console.print(f"{SPREAD}; what is missing: python scripts/reproduce.py")
+    if options.markdown is not None:
+        write_paper_tables(papers, options.results, options.markdown)
+        print(f"tables: {options.markdown}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -46,6 +70,8 @@ def _report(options: argparse.Namespace) -> None:
     )
     from ibsuite.reporting import runs as folders
 
+    if not options.runs:
+        folders.refuse("give a finished run, or a folder of runs; --papers needs none")
     if options.reduced is not None and options.publish is None:
         folders.refuse("--reduced describes a published result; give --publish NAME with it")
     for name, path in (
@@ -108,8 +134,9 @@ def _report(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ibsuite.report", description="Finished runs, in bits.")
     runs = "a finished run, or a folder of runs: runs/<experiment>, or runs itself"
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=runs)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help=runs)
     add = parser.add_argument
+    add("--papers", action="store_true", help="the papers' tables beside what --results holds; no RUN")
     add("--publish", metavar="NAME", help="write results/NAME.json; the runs differ in the seed alone")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
@@ -124,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate_distortion", type=Path, metavar="PNG", help="draw curves of python -m ibsuite.compress")
     add("--tuning", type=Path, metavar="PNG", help="draw held-out readings over temperature and damping")
     add("--csv", type=Path, metavar="FILE", help="write all codes of the labels with their full bills")
-    add("--markdown", type=Path, metavar="FILE", help="write the table of all codes")
+    add("--markdown", type=Path, metavar="FILE", help="write the table of all codes, or the papers' tables")
     return parser
 
 

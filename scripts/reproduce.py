@@ -119,20 +119,20 @@ def experiments_of(papers: Sequence[Paper], names: Iterable[str]) -> list[Experi
         found.setdefault(name, known[name])
 
     for name in names:
-        before = len(found)
-        known_already = name in found
-        for paper in papers:
-            if name in paper.experiments:
-                put(paper.experiments, name)
-            elif name in ("all", paper.name):
-                for each in paper.experiments:
-                    put(paper.experiments, each)
-            for entry in paper.entries:
-                for row in entry.rows if entry.name == name else ():
-                    if row.ours:
-                        put(paper.experiments, row.ours)
-        if len(found) == before and not known_already:
+        tables = [(paper, entry) for paper in papers for entry in paper.entries if entry.name == name]
+        whole = [paper for paper in papers if name in ("all", paper.name)]
+        alone = [paper for paper in papers if name in paper.experiments]
+        if not (tables or whole or alone):
             raise KeyError(name)
+        for paper in alone:
+            put(paper.experiments, name)
+        for paper in whole:
+            for each in paper.experiments:
+                put(paper.experiments, each)
+        for paper, entry in tables:
+            for row in entry.rows:
+                if row.ours:
+                    put(paper.experiments, row.ours)
     return list(found.values())
 
 

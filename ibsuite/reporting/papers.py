@@ -110,7 +110,9 @@ def write_paper_tables(papers: Sequence[Paper], results: Path, path: Path) -> No
         lines += [f"## {paper.title}", ""]
         for entry in paper.entries:
             columns = ["", *headers(entry), "n", "scale"]
-            lines += [f"### {entry.title}", "", f"`python scripts/reproduce.py {entry.name}`", ""]
+            lines += [f"### {entry.title}", ""]
+            if any(row.ours for row in entry.rows):
+                lines += [f"`python scripts/reproduce.py {entry.name}`", ""]
             lines += [f"| {' | '.join(columns)} |", f"|---{'|---:' * (len(columns) - 2)}|---|"]
             for row in entry.rows:
                 lines.append(f"| {' | '.join(row_cells(entry, row, paper.experiments, results))} |")

@@ -10,6 +10,7 @@ from rich.console import Console
 from ibsuite import record
 from ibsuite.arguments import find_config
 from ibsuite.interface import Refusal
+from ibsuite.report import main
 from ibsuite.reporting.papers import (
     Entry,
     Experiment,
@@ -131,3 +132,23 @@ def test_markdown_has_every_table_with_as_many_cells_in_each_line(tmp_path: Path
     for block in text.split("\n\n"):
         if block.startswith("|"):
             assert len({line.count("|") for line in block.splitlines()}) == 1, block
+
+
+def test_the_page_in_docs_says_what_the_results_say(tmp_path: Path) -> None:
+    """After a new result: python -m ibsuite.report --papers --markdown docs/papers.md."""
+    write_paper_tables(PAPERS, RESULTS, tmp_path / "papers.md")
+    assert (RESULTS.parent / "docs" / "papers.md").read_text() == (tmp_path / "papers.md").read_text()
+
+
+def test_report_prints_and_writes_them_without_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--papers", "--results", str(RESULTS), "--markdown", str(tmp_path / "papers.md")]) == 0
+    printed = capsys.readouterr().out
+    assert all(paper.title[:40] in printed for paper in PAPERS)
+    assert (tmp_path / "papers.md").is_file()
+    assert main(["--papers", "--results", str(tmp_path / "nowhere")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert main(["--papers", str(tmp_path)]) == 2
+    assert main([]) == 2
+    assert "give a finished run" in capsys.readouterr().err
