@@ -202,6 +202,7 @@ class Predictions:
             "code/accuracy": row["accuracy"],
             "code/total_bits": self.total_bits,
             "code/compression_ratio": self.compression_ratio,
+            **{f"code/{name}_bits": bits for name, bits in self.charges.items()},
         }
 
     def compared(self) -> dict[str, float]:

@@ -91,6 +91,7 @@ class PrequentialCode(L.Callback):
     | code/accuracy | share of the block's labels that the mixture predicted |
     | code/total_bits | bits of all labels sent so far, every charge included |
     | code/compression_ratio | the same over the uniform code |
+    | code/first_block_bits, code/labels_bits, code/choices_bits | what each charge has come to, bits |
     """
 
     def __init__(

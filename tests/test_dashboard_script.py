@@ -1,0 +1,102 @@
+"""scripts/dashboard.py: what it builds passes the library's own schema, and draws what runs really log."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ibsuite import compress, fit
+from loggers.wandb_log import history, of_kind
+
+pytest.importorskip("wandb_workspaces", reason="needs ibsuite[dashboards]")
+
+ROOT = Path(__file__).parent.parent
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--code.min_steps=4"]
+SMALL = [*QUIET, "--data.num_labels=120", "--code.max_steps=8"]
+WHOLE = [*SMALL, "--code.watched=2", "--code.validation_labels=40"]
+PLANE = ["--trainer.callbacks+=InformationPlane", "--trainer.callbacks.samples=60"]
+RUNS = [
+    [*SMALL, "--code.views=0", "--code.settings_compared=2"],
+    ["--config=two_part_digits", *SMALL, "--code.watched=2"],
+    ["--config=variational_digits", *SMALL, "--code.watched=2"],
+    ["--config=vibnet_digits", *WHOLE, "--code.settings_compared=2"],
+    ["--config=deepvib_digits", *WHOLE],
+    ["--config=rate_distortion_digits", *WHOLE, *PLANE],
+]
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("dashboard", ROOT / "scripts" / "dashboard.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text(items: Any) -> set[str]:
+    return {item.key or "/".join(item.nested_key) for item in items}
+
+
+def logged(folder: Path) -> tuple[set[str], set[str]]:
+    """Keys that all runs below a folder have logged, and settings in their configs."""
+    keys, settings = set[str](), set[str]()
+    for log in folder.rglob("run-*.wandb"):
+        keys |= {key for row in history(log) for key in row}
+        keys |= {key for summary in of_kind(log, "summary") for key in text(summary.update)}
+        settings |= {key for run in of_kind(log, "run") for key in text(run.config.update)}
+        settings |= {key for config in of_kind(log, "config") for key in text(config.update)}
+    return keys, settings
+
+
+def test_the_workspace_passes_the_schema_and_is_printed_offline(dashboard: ModuleType, capsys: Any) -> None:
+    assert dashboard.main(["--print"]) == 0
+    sections = json.loads(capsys.readouterr().out)["spec"]["section"]["panelBankConfig"]["sections"]
+    named = {section["name"]: section["panels"] for section in sections}
+    assert all(named.values())
+    kinds = {panel["viewType"] for panels in named.values() for panel in panels}
+    assert {"Run History Line Plot", "Bar Chart", "Scatter Plot", "Parallel Coordinates Plot"} <= kinds
+
+
+def test_a_wrong_field_is_refused(dashboard: ModuleType) -> None:
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="log_z"):
+        dashboard.wr.LinePlot(x="labels_sent", y=["code/total_bits"], log_z=True)
+    with pytest.raises(ValidationError, match="plot_type"):
+        dashboard.wr.LinePlot(x="labels_sent", y=["code/total_bits"], plot_type="stacked")
+
+
+def test_saving_needs_to_know_whose_workspace_it_is(dashboard: ModuleType, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        dashboard.main([])
+    assert stopped.value.code == 2
+    assert "--entity is missing" in capsys.readouterr().err
+
+
+def test_a_prequential_run_logs_what_its_panels_draw(dashboard: ModuleType, tmp_path: Path) -> None:
+    assert fit.main([*RUNS[0], f"--out={tmp_path}"]) == 0
+    keys, _ = logged(tmp_path)
+    asked = dashboard.drawn_keys([*dashboard.codes(), dashboard.charges()[0]])
+    assert asked["keys"] <= keys, asked["keys"] - keys
+    assert "code/planted_bits" not in keys  # what nobody logs would be found
+
+
+@pytest.mark.slow
+def test_runs_log_every_key_that_is_drawn(dashboard: ModuleType, tmp_path: Path) -> None:
+    for run in RUNS:
+        assert fit.main([*run, f"--out={tmp_path}"]) == 0
+    few = ["--methods", "prune", "--objectives", "baseline", "--kept", "0.5", "--temperatures", "1", "--mus", "0"]
+    assert compress.main([str(tmp_path / "rate_distortion_digits"), *few, "--wandb"]) == 0
+    keys, settings = logged(tmp_path)
+    sections = dashboard.workspace("me", "ibsuite").sections
+    asked = dashboard.drawn_keys(panel for section in sections for panel in section.panels)
+    assert asked["keys"] <= keys, asked["keys"] - keys
+    for pattern in asked["patterns"]:
+        assert any(re.fullmatch(pattern, key) for key in keys), pattern
+    used = {name for name in asked["config"] if name.split(".")[1] in ("beta", "gamma", "optimizer")}
+    assert used
+    assert used <= settings, used - settings
