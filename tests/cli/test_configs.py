@@ -1,6 +1,7 @@
 """Every packaged config can be named, composed and run, and says at its top how."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ NARROW = [
     "--model.network.fully_connected=[8]",
 ]
 """Every weight that was not pruned is entropy-coded: minutes for 15 million of them."""
-FEW_UNITS = ["--model.network.hidden=[8,8,8]"]
-"""A draw of weights that hardly moved costs as many bits as at the start: a minute for 100,000 of them."""
 DIGITS = ["--data=Digits", "--data.margin=0", "--data.num_labels=40", "--data.batch_size=16"]
 
 
@@ -43,13 +42,22 @@ def run(tmp_path: Path, *args: str) -> dict[str, Any]:
     return read_codelength(finished.parent)
 
 
+def few_units(text: str) -> list[str]:
+    """As many layers, of four units: a draw of 100,000 weights that hardly moved is found in a minute."""
+    lists = re.findall(r"\b(filters|hidden): \[([\d, ]+)\]", text)
+    return [f"--model.network.{name}=[4{',4' * units.count(',')}]" for name, units in lists]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_on_digits(tmp_path: Path, name: str) -> None:
     text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
     fits = ["--model.network.padding=2"] if "ibsuite.nn.LeNet" in text else []  # 5x5 filters in 8x8 pixels
     fits += ["--code.validation_labels=8"] if "validation_labels" in text else []
     fits += NARROW if "vgg16" in name else []
-    fits += FEW_UNITS if "hidden: [200, 200, 200]" in text else []
+    fits += ["--model.network.channels=8"] if "ibsuite.nn.SevenConv" in text else []
+    fits += ["--model.network.widths=[4,4,4,4]"] if "widths: [64, 128, 256, 512]" in text else []
+    fits += ["--code.ratio=5"] if "ibsuite.nn.VGG13" in text else []  # ten million weights for every block
+    fits += few_units(text) if "class_path: ibsuite.methods.Variational\n" in text else []
     result = run(tmp_path, "--config", name, *DIGITS, *SHORT, *fits, "--trainer.accelerator=cpu")
     assert (tmp_path / name).is_dir()  # runs are filed under the experiment's own name
     assert result["parts"][-1]["stop"] == 40
