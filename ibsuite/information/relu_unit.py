@@ -1,7 +1,7 @@
 """One ReLU unit f_w(x) = max(0, w'x) with x ~ N(0, diag(lambda)): the exact cost of changing its weights.
 
 Where the golden rules of Gao et al. 2019 (section 5, theorem 4, appendix B) can be checked to the last digit.
-What holds of them is in ``docs/rate_distortion.md``.
+What holds of them is in ``docs/methods/rate_distortion.md``.
 """
 
 import math
