@@ -41,6 +41,13 @@ NEVER_IN_THE_NAME = ("root", "download")
 
 DECISIVE = ("precision", "gradient_clip_val", "gradient_clip_algorithm", "sync_batchnorm", "callbacks")
 """Settings of the trainer that decide the bits; the number of devices does so through rounding alone."""
+ONE_PROCESS = (
+    "--trainer.devices=1",
+    "--trainer.strategy=auto",
+    "--trainer.accelerator=auto",
+    "--trainer.enable_progress_bar=false",
+)
+"""Options with which a run's config is built where nothing is trained."""
 PLANNED = "the code plans its steps; use code.epochs, code.min_steps and code.max_steps"
 SHORTER = "for a short run use data.num_labels and code.max_steps"
 ONCE = "labels must be seen and priced exactly once"
@@ -155,8 +162,10 @@ class SuiteCLI(LightningCLI):
             raise
 
     def before_instantiate_classes(self) -> None:
-        """Name the run folder, which depends on settings alone."""
-        self.run = run_folder(self.parser, self.config)
+        """Name the run folder, which depends on settings alone, and that of blocks within it."""
+        self.whole = self.run = run_folder(self.parser, self.config)
+        if blocks := self.config.code.init_args.get("blocks"):
+            self.run = self.whole / record.BLOCKS / str(blocks).replace(":", "-")
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer with the code, loggers and the callbacks that every run has."""
@@ -166,7 +175,8 @@ class SuiteCLI(LightningCLI):
         logger = self.config_init.get("logger")
         self.loggers: list[Logger] = [MetricsTable(self.run / record.METRICS)]
         if isinstance(logger, WeightsAndBiases):
-            group = self.config.experiment
+            whole = self.run == self.whole
+            group = self.config.experiment if whole else f"{self.config.experiment}/{self.whole.name}"
             logger.describe(self.run, f"{group}/{self.run.name}", group, flat_settings(self.config))
         if logger is not None:
             self.loggers.append(logger)
@@ -221,12 +231,9 @@ class SuiteCLI(LightningCLI):
         checkpoint = None if checkpoint == "last" else checkpoint
         if is_rank_zero():
             # One that was killed after its result and before its final checkpoint still has its last.
-            finished = (self.run / record.CODELENGTH).exists() and checkpoint != str(last)
-            if finished and not self.config.overwrite:
-                raise Refusal(
-                    f"{self.run} is finished; read it with `python -m ibsuite.report {self.run}`, "
-                    "or do it again with --overwrite"
-                )
+            going_on = checkpoint == str(last) and self.run == self.whole
+            if not (self.config.overwrite or going_on):
+                self._keep_finished()
             if self.run.exists() and checkpoint is None:
                 if last.exists() and not self.config.overwrite:
                     raise Refusal(
@@ -240,6 +247,23 @@ class SuiteCLI(LightningCLI):
             (self.run / record.CONFIG).write_text(text)
         return checkpoint
 
+    def _keep_finished(self) -> None:
+        """Refuse to do again what is finished, or to lose blocks that were done apart."""
+        if (self.whole / record.CODELENGTH).exists():
+            raise Refusal(
+                f"{self.whole} is finished; read it with `python -m ibsuite.report {self.whole}`, "
+                "or do it again with --overwrite"
+            )
+        if (self.run / record.PRICED).exists():
+            raise Refusal(
+                f"{self.run} is finished: merge it with the others, or do it again with --overwrite"
+            )
+        if (self.run / record.BLOCKS).exists():
+            raise Refusal(
+                f"{self.run} is done block by block: do the rest with --code.blocks and make one run of them "
+                f"with `python -m ibsuite.merge {self.run}`, or start anew with --overwrite"
+            )
+
 
 def is_rank_zero() -> bool:
     """Whether this process is the one that writes."""
@@ -252,7 +276,7 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     kept = {key: decisive[key] for key in ("data", "model", "code")}
     for name in NEVER_IN_THE_NAME:
         kept["data"].get("init_args", {}).pop(name, None)
-    for name in ("seed", "write_message"):
+    for name in ("seed", "write_message", "blocks"):
         kept["code"].get("init_args", {}).pop(name, None)
     kept["trainer"] = {key: decisive["trainer"].get(key) for key in DECISIVE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -335,12 +359,12 @@ def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -
 
 def _built_as(config: Path, inputs: Mapping[str, Any] | None) -> SuiteCLI:
     """Everything that a run's config names, untrained, for one process."""
-    one = ["--logger=null", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
+    one = ["--logger=null", *ONE_PROCESS]
     if inputs is not None:
         one.append(f"--data={KnownInputs.__module__}.{KnownInputs.__name__}")
         one += [f"--data.num_classes={inputs['num_classes']}", f"--data.input_shape={inputs['shape']}"]
     try:
-        return SuiteCLI([f"--config={config}", *one, "--trainer.enable_progress_bar=false"])
+        return SuiteCLI([f"--config={config}", *one])
     except Refusal as error:
         raise Refusal(f"{config} cannot be built: {error}") from None
 

@@ -8,6 +8,7 @@ from ibsuite.manual import manual
 
 if TYPE_CHECKING:
     from ibsuite.callbacks.estimate import Estimate
+    from ibsuite.cli import SuiteCLI
 
 
 def main(args: list[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def _fit(args: list[str] | None) -> int:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         finished = cli.code.finished
         if is_rank_zero() and finished:
-            _show(cli.run, cli.loggers)
+            _show(cli)
     finally:
         for logger in cli.loggers:
             if hasattr(logger, "close"):
@@ -69,6 +70,13 @@ def _show_plan(estimate: "Estimate", run: Path) -> None:
     minutes, megabytes = estimate.seconds / 60, estimate.disk_bytes / 1e6
     print(f"{steps} steps of a network with {estimate.parameters} parameters: about {minutes:.1f} minutes")
     print(f"on this CPU, and {megabytes:.1f} MB in {run}; nothing has been trained or written")
+    if len(estimate.apart) > 1:
+        longest = max(estimate.apart.values())
+        last = ", the final model," if rows[-1][0] == "final model" else ""
+        print(f"blocks {min(estimate.apart)} to {max(estimate.apart)}{last} need nothing of each other: on")
+        print(
+            f"machines of their own {longest / 60:.1f} minutes, 1/{estimate.seconds / longest:.2f} of these"
+        )
 
 
 def _steps_done(checkpoint: str) -> int:
@@ -77,29 +85,16 @@ def _steps_done(checkpoint: str) -> int:
     return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])
 
 
-def _show(run: Path, loggers: list) -> None:
-    """Draw the figures, hand the result to the loggers, and print the tables."""
-    from ibsuite.reporting import compressed_numbers, draw_run, load_run, print_run
+def _show(cli: "SuiteCLI") -> None:
+    """Show the result, or say what is to be done with blocks that were done apart."""
+    from ibsuite.reporting import show_result
 
-    figures = draw_run(run)
-    print_run(run)
-    loaded = load_run(run)
-    result = loaded.document
-    if result["manifest_bits"]:
+    if cli.run == cli.whole:
+        show_result(cli.run, cli.loggers)
+    else:
         print(
-            f"message: {result['measured_bits'] // 8:,} bytes; open it with `python -m ibsuite.decode {run}`"
+            f"{cli.run}: when all blocks are there, `python -m ibsuite.merge {cli.whole}` makes a run of them"
         )
-    summary = {"code/total_bits": result["total_bits"], "code/compression_ratio": result["compression_ratio"]}
-    summary |= {f"code/{name}_bits": bits for name, bits in result["charges"].items()}
-    if result["test"]:
-        summary |= {f"test/{name}": value for name, value in result["test"].items()}
-    if loaded.compression is not None:
-        summary |= {
-            f"compression/{name}": value for name, value in compressed_numbers(loaded.compression).items()
-        }
-    for logger in loggers:
-        if hasattr(logger, "log_result"):
-            logger.log_result(summary, result["parts"], figures)
 
 
 if __name__ == "__main__":

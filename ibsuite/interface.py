@@ -6,6 +6,7 @@ callbacks can meet here without knowing each other.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -214,6 +215,8 @@ class Ahead(NamedTuple):
     """Labels to be priced, counted as often as a network looks at them for it."""
     predictors: int
     """Probabilities that are kept of each label."""
+    apart: Mapping[int, tuple[int, int]] = MappingProxyType({})
+    """Steps of each block, and labels to be priced for it; empty where blocks need what is before them."""
 
 
 @runtime_checkable

@@ -73,7 +73,12 @@ def suite_step_seconds(make: Callable[[], nn.Module], steps: int) -> float:
     """One training of ``ibsuite.fit``: a stretch of ``steps`` steps with everything that a run has."""
     clock = Clock()
     code = PrequentialCode(
-        blocks=[4095], min_steps=steps, max_steps=steps, stops=[1.0], temperatures=[1.0], final_model=False
+        block_ends=[4095],
+        min_steps=steps,
+        max_steps=steps,
+        stops=[1.0],
+        temperatures=[1.0],
+        final_model=False,
     )
     with tempfile.TemporaryDirectory() as folder:
         wandb = WeightsAndBiases(mode="offline")

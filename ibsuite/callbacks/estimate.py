@@ -27,6 +27,8 @@ class Estimate(NamedTuple):
     """What lies ahead of a run."""
 
     ahead: Ahead
+    apart: dict[int, float]
+    """Seconds of each block, where blocks could run on machines of their own; else none."""
     seconds: float
     """On this machine's CPU, one process, without start-up."""
     disk_bytes: int
@@ -44,12 +46,12 @@ def estimate(module: Any, sequence: Any, code: Coding) -> Estimate:
     sequence.setup("fit")
     ahead = code.ahead(sequence)
     sequence.stretch = Stretch(torch.arange(sequence.num_labels), TRIAL_STEPS, 0)
-    step_seconds = _training_step_seconds(module, sequence)
-    seconds = sum(steps for *_, steps in ahead.rows) * step_seconds
-    seconds += ahead.priced * _pricing_seconds(module, sequence)
+    step, pricing = _training_step_seconds(module, sequence), _pricing_seconds(module, sequence)
+    apart = {block: steps * step + priced * pricing for block, (steps, priced) in ahead.apart.items()}
+    seconds = sum(steps for *_, steps in ahead.rows) * step + ahead.priced * pricing
     parameters = sum(p.numel() for p in module.parameters())
     disk = 4 * parameters * 3 + sequence.num_labels * (4 * ahead.predictors + 8)
-    return Estimate(ahead, seconds, disk, parameters)
+    return Estimate(ahead, apart, seconds, disk, parameters)
 
 
 def _training_step_seconds(module: L.LightningModule, data: L.LightningDataModule) -> float:

@@ -85,7 +85,7 @@ def write_message(
         },
         code=code,
         config=_decisive(config),
-        **_process(made_by["versions"]),
+        **process(made_by["versions"]),
         schedule=list(schedule),
         temperature=temperature,
         streams={
@@ -102,7 +102,7 @@ def write_message(
     return {**measured, "manifest_bits": 8 * len(manifest)}
 
 
-def _process(versions: Mapping[str, str]) -> dict[str, Any]:
+def process(versions: Mapping[str, str]) -> dict[str, Any]:
     """What of a process decides the bits of its arithmetic, as the manifest has it."""
     return {
         "versions": {name: versions[name] for name in VERSIONS},
@@ -113,7 +113,7 @@ def _process(versions: Mapping[str, str]) -> dict[str, Any]:
 
 def differences(manifest: Manifest, device: torch.device) -> list[str]:
     """Where this process differs from the sender's, in words; it can use as many threads."""
-    here = _process(provenance(device)["versions"])
+    here = process(provenance(device)["versions"])
     return manifest.differences({**here, "threads": manifest.threads})
 
 

@@ -1,6 +1,7 @@
 """How long each block is trained, and where its training is interrupted."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,6 +52,11 @@ class Training(NamedTuple):
     member: int = 0
     """Which of the networks trained for the block, from 0."""
 
+    @property
+    def final(self) -> bool:
+        """Whether it prices no block: the training of the final model."""
+        return self.stop == self.prefix
+
 
 def plan_trainings(
     ends: Sequence[int],
@@ -91,15 +97,47 @@ def plan_trainings(
     return trainings
 
 
-def what_is_ahead(trainings: Sequence[Training], views: int, predictors: int) -> Ahead:
-    """What a plan means: what each training prices, and how many labels a network looks at for it."""
-    rows, priced = [], 0
+def some_blocks(trainings: Sequence[Training], blocks: str | None) -> list[Training]:
+    """The trainings of blocks ``a:b``, a Python slice: from block a up to and without block b; None: all.
+
+    Block 0, which is uniform, has no training; the final model is the last block.
+
+    Raises:
+        Refusal: it is not such a slice, holds no training, or reaches behind the last block.
+    """
+    if blocks is None:
+        return list(trainings)
+    last = trainings[-1].block
+    found = re.fullmatch(r"(\d+):(\d+)", blocks)
+    first, end = (int(text) for text in found.groups()) if found else (0, 0)
+    if not first < end <= last + 1 or end == 1:
+        final = " (the final model)" if trainings[-1].final else ""
+        raise Refusal(
+            f"code.blocks={blocks} is no slice a:b of the blocks 1 to {last}{final} that are trained for: "
+            f"give for example 1:{last + 1}, which are all"
+        )
+    return [training for training in trainings if first <= training.block < end]
+
+
+def what_is_ahead(trainings: Sequence[Training], views: int, predictors: int, apart: bool = False) -> Ahead:
+    """What a plan means: what each training prices, and how many labels a network looks at for it.
+
+    Args:
+        trainings: the plan.
+        views: augmented views of each input that is priced.
+        predictors: probabilities that are kept of each label.
+        apart: whether its blocks depend on each other in nothing.
+    """
+    rows: list[tuple[str, int, str, int]] = []
+    blocks: dict[int, tuple[int, int]] = {}  # steps, labels to be priced
     for t in trainings:
-        block = t.stop > t.prefix
-        prices = f"labels {t.prefix + 1} to {t.stop}" if block else "everything again"
-        rows.append((f"block {t.block}" if block else "final model", t.prefix, prices, t.steps))
-        priced += (t.stop - t.prefix) * len(t.stops) if block else t.stop
-    return Ahead(rows, priced * (views + 1), predictors)
+        prices = "everything again" if t.final else f"labels {t.prefix + 1} to {t.stop}"
+        rows.append(("final model" if t.final else f"block {t.block}", t.prefix, prices, t.steps))
+        priced = t.stop if t.final else (t.stop - t.prefix) * len(t.stops)
+        steps, before = blocks.get(t.block, (0, 0))
+        blocks[t.block] = (steps + t.steps, before + priced * (views + 1))
+    total = sum(priced for _, priced in blocks.values())
+    return Ahead(rows, total, predictors, blocks if apart else {})
 
 
 def _ceil(value: float) -> int:

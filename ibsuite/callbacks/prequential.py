@@ -15,14 +15,16 @@ from torch import Tensor
 from ibsuite.callbacks.averaging import WeightAverage
 from ibsuite.callbacks.block_message import ReceivedBlocks, SentBlocks
 from ibsuite.callbacks.checkpoint import check_resumable
+from ibsuite.callbacks.kept_blocks import KeptBlocks
 from ibsuite.callbacks.label_message import parameters_sha256
 from ibsuite.callbacks.no_peeking import refuse_peeking
-from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, what_is_ahead
+from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, some_blocks, what_is_ahead
 from ibsuite.callbacks.predictions import Predictions
 from ibsuite.callbacks.pricing import price, share_buffers
-from ibsuite.callbacks.result import provenance, write_result
+from ibsuite.callbacks.result import provenance
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.stop_rule import StopRule
+from ibsuite.callbacks.transmission import PricedBlock, Transmission
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
 from ibsuite.interface import (
     Ahead,
@@ -56,7 +58,10 @@ class PrequentialCode(L.Callback):
     Args:
         first_block: labels in the first, uniform block.
         ratio: factor by which the labels sent grow from block to block.
-        blocks: block ends instead of ``first_block`` and ``ratio``, for example [10, 100, 1000].
+        block_ends: block ends instead of ``first_block`` and ``ratio``, for example [10, 100, 1000].
+        blocks: ``a:b``: train and price the blocks from a up to and without b alone, numbered as
+            ``--dry_run`` shows them, the final model last; ``python -m ibsuite.merge`` makes one run of
+            them. null: the whole run.
         epochs: passes over the labels already sent in each training.
         min_steps: optimiser steps of a training, at least.
         max_steps: optimiser steps of a training, at most.
@@ -92,13 +97,15 @@ class PrequentialCode(L.Callback):
     | code/total_bits | bits of all labels sent so far, every charge included |
     | code/compression_ratio | the same over the uniform code |
     | code/first_block_bits, code/labels_bits, code/choices_bits | what each charge has come to, bits |
+    | code/final_epoch_bits | of some blocks alone: bits of the block under its last stop, unmixed |
     """
 
     def __init__(
         self,
         first_block: int = 8,
         ratio: float = 2.0,
-        blocks: list[int] | None = None,
+        block_ends: list[int] | None = None,
+        blocks: str | None = None,
         epochs: float = 20.0,
         min_steps: int = 200,
         max_steps: int = 2000,
@@ -126,20 +133,22 @@ class PrequentialCode(L.Callback):
             raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
         if averaging is not None and not 0 <= averaging < 1:
             raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
-        if views < 0:
-            raise Refusal(f"code.views must be at least 0, got {views}")
-        if members < 1:
-            raise Refusal(f"code.members must be at least 1, got {members}")
-        if settings_compared < 1:
-            raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
-        self.first_block, self.ratio, self.blocks = first_block, ratio, blocks
+        counts = {"views": (views, 0), "members": (members, 1), "settings_compared": (settings_compared, 1)}
+        for name, (given, least) in counts.items():
+            if given < least:
+                raise Refusal(f"code.{name} must be at least {least}, got {given}")
+        if blocks is not None and start == "warm":
+            raise Refusal(
+                "code.blocks needs code.start=fresh: a warm start begins at the network of the block before"
+            )
+        self.first_block, self.ratio, self.block_ends, self.blocks = first_block, ratio, block_ends, blocks
         self.length = TrainingLength(epochs, min_steps, max_steps)
         self.stops, self.temperatures, self.mixture = list(stops), list(temperatures), mixture
         self.members, self.views, self.start = members, views, Start(start, shrink, perturb)
         self.average = WeightAverage(averaging) if averaging is not None else None
         self.stop_rule = StopRule(patience, withheld) if patience is not None else None
         self.settings_compared, self.final_model, self.seed = settings_compared, final_model, seed
-        self.message = SentBlocks() if write_message else None
+        self.message = SentBlocks() if write_message and blocks is None else None
         self.receiver: ReceivedBlocks | None = None
         """Set before the fit by whoever decodes a message: the labels are then received instead of sent."""
         # Where the run is: which training, and which stretch of it comes next.
@@ -148,18 +157,16 @@ class PrequentialCode(L.Callback):
         self.steps_done, self.samples_seen, self.seconds_before = 0, 0, 0.0
         self.stop_logits: list[Tensor] = []  # of the training that goes on, stop by stop
         self.member_logits: list[Tensor] = []  # of the block's finished trainings, (stops, n, K) each
-        self.test_logits: list[Tensor] = []
+        self.test_logits: list[Tensor] = []  # of the final models
         self.hashes: list[str] = []
         self.networks: dict[int, list[Tensor]] = {}  # each member's at the end of its last training
 
     # Planning
 
     def plan(self, sequence: LabelSequence) -> list[Training]:
-        """Every training of the run in order."""
-        n = sequence.num_labels
-        ends = (
-            check_blocks(self.blocks, n) if self.blocks else geometric_blocks(n, self.first_block, self.ratio)
-        )
+        """Every training of the whole run in order."""
+        n, given = sequence.num_labels, self.block_ends
+        ends = check_blocks(given, n) if given else geometric_blocks(n, self.first_block, self.ratio)
         if len(ends) < 2:
             raise Refusal(
                 f"code.first_block={ends[0]} leaves nothing to price of {n} labels; make it smaller"
@@ -168,18 +175,22 @@ class PrequentialCode(L.Callback):
             ends, self.length, sequence.batch_size, self.stops, self.final_model, self.members
         )
 
+    def transmission(self, sequence: LabelSequence, plan: list[Training]) -> Transmission:
+        """Who mixes the blocks of this plan, before any has been priced."""
+        mixed = (len(self.stops), self.temperatures, self.mixture, self.settings_compared)
+        return Transmission(Predictions(sequence, plan, *mixed), self.message)
+
     def ahead(self, sequence: LabelSequence) -> Ahead:
         """What a run would do."""
-        predictors = len(self.stops) * len(self.temperatures) + 2
-        return what_is_ahead(self.plan(sequence), self.views, predictors)
+        predictors, fresh = len(self.stops) * len(self.temperatures) + 2, self.start.kind == "fresh"
+        return what_is_ahead(some_blocks(self.plan(sequence), self.blocks), self.views, predictors, fresh)
 
     def status(self) -> Status:
         """Where the run is, for the progress bar."""
         training = self._now
-        name = f"block {training.block}" if training.stop > training.prefix else "final model"
+        name = "final model" if training.final else f"block {training.block}"
         name += f", network {training.member + 1} of {self.members}" if self.members > 1 else ""
-        bits, ratio = self.predictions.total_bits, self.predictions.compression_ratio
-        text = f"{name} · {training.prefix} labels sent · {bits:.1f} bit · ratio {ratio:.4f}"
+        text = f"{name} · {training.prefix} labels sent · {self.priced.so_far}"
         return Status(self._steps_before + self.steps_done, sum(t.steps for t in self.trainings), text)
 
     @property
@@ -224,7 +235,8 @@ class PrequentialCode(L.Callback):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
         if self.start.kind == "warm" and isinstance(pl_module, Coordinates):
             raise Refusal("coordinates mean nothing in another block's subspace: use code.start=fresh")
-        self.sequence, self.trainings = sequence, self.plan(sequence)
+        self.sequence, plan = sequence, self.plan(sequence)
+        self.trainings = some_blocks(plan, self.blocks)
         self.message = self.receiver or self.message
         if self.message:
             self.message.connect(sequence, self.trainings)
@@ -232,9 +244,9 @@ class PrequentialCode(L.Callback):
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
         self.provenance = provenance(trainer.strategy.root_device)
         pl_module.training_steps = self._now.steps
-        self.predictions = Predictions(
-            sequence, self.trainings, len(self.stops), self.temperatures, self.mixture, self.settings_compared
-        )
+        transmission = self.transmission(sequence, plan)
+        self.priced = transmission if self.blocks is None else KeptBlocks(sequence, plan)
+        self.predictions = transmission.predictions
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Point the data at the first stretch, or at the one where a resumed run goes on."""
@@ -299,16 +311,14 @@ class PrequentialCode(L.Callback):
         if self.receiver:
             self.receiver.finish(final_sha256)
         elif trainer.is_global_zero:
-            run, fields = Path(trainer.default_root_dir), self.predictions.fields()
-            if self.message:
-                fields |= self.message.write(run, fields["code"], self.provenance, final_sha256)
-            fields["cost"] = {
+            cost = {
                 "seconds": self._seconds,
                 "optimiser_steps": float(trainer.global_step),
                 "samples_seen": float(self.samples_seen),
                 "devices": float(trainer.world_size),
             }
-            write_result(run, self.sequence, **fields, seed=self.seed, **self.provenance)
+            run = Path(trainer.default_root_dir)
+            self.priced.write(run, self.seed, cost, self.provenance, final_sha256)
 
     # What happens at a stop and at the end of a training
 
@@ -316,21 +326,20 @@ class PrequentialCode(L.Callback):
         now = self._now
         ends = (0, *now.ends)
         rows = torch.arange(now.prefix)
-        if self.stop_rule and now.stop > now.prefix:
+        if self.stop_rule and not now.final:
             rows = self.stop_rule.split(now.prefix)[0]
         return Stretch(rows, ends[self.stretch + 1] - ends[self.stretch], derive_seed(*self._key))
 
     def _price_stop(self, trainer: L.Trainer, module: L.LightningModule, now: Training) -> bool:
         """Price the next block; True if the stop rule, which sees sent labels only, ends the training."""
         assert isinstance(module, Classifier)
-        final = now.stop == now.prefix
-        rows = torch.arange(0 if final else now.prefix, now.stop)
+        rows = torch.arange(0 if now.final else now.prefix, now.stop)
         self.stop_logits.append(price(trainer, module, self.sequence, rows, self.views))
         self.hashes.append(parameters_sha256(module))
-        if final and self.test_split is not None:
+        if now.final and self.test_split is not None:
             everything = torch.arange(self.test_split.num_labels)
             self.test_logits.append(price(trainer, module, self.test_split, everything, self.views))
-        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule and not final else rows[:0]
+        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule and not now.final else rows[:0]
         if not self.stop_rule or not len(withheld):
             return False
         logits = price(trainer, module, self.sequence, withheld)
@@ -346,17 +355,13 @@ class PrequentialCode(L.Callback):
         self.stop_logits = []
         if now.member < self.members - 1:
             return
-        logits = list(torch.stack(self.member_logits, 1))  # stop by stop, (networks, n, K)
-        if now.stop == now.prefix:
-            self.predictions.add_final(logits[-1])
-            if self.test_split is not None:
-                self.predictions.add_test(torch.stack(self.test_logits), self.test_split.labels)
-        else:
-            if self.message:
-                self.message.add_block(self.predictions.networks(logits), self.predictions.state())
-            self.predictions.add_block(now, logits, self.hashes, self._seconds)
-            for logger in trainer.loggers:
-                logger.log_metrics(self.predictions.logged(), step=trainer.global_step)
+        test = None
+        if now.final and self.test_split is not None:
+            test = torch.stack(self.test_logits), self.test_split.labels
+        logits = torch.stack(self.member_logits, 1)
+        row = self.priced.add(PricedBlock(now, logits, self.hashes, self._seconds, test))
+        for logger in trainer.loggers if row else ():
+            logger.log_metrics(row, step=trainer.global_step)
         self.member_logits, self.hashes = [], []
 
     # Resuming
@@ -374,8 +379,7 @@ class PrequentialCode(L.Callback):
             "identity": self._identity(),
             "stretch_steps": self.stretch_steps,
             "seconds": self._seconds,
-            "predictions": self.predictions.state_dict(),
-            "message": self.message.counts if self.message else [],
+            "priced": self.priced.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "stop_rule": self.stop_rule.state_dict() if self.stop_rule else {},
         }
@@ -390,9 +394,7 @@ class PrequentialCode(L.Callback):
         for name in KEPT:
             setattr(self, name, state_dict[name])
         self.seconds_before = state_dict["seconds"]
-        self.predictions.load_state_dict(state_dict["predictions"])
-        if self.message:
-            self.message.restore(state_dict["message"])
+        self.priced.load_state_dict(state_dict["priced"])
         if self.average:
             self.average.load_state_dict(state_dict["average"])
         if self.stop_rule:

@@ -68,13 +68,14 @@ def write_result(
         uniform_bits=uniform_bits(n, classes),
         class_frequency_bits=class_frequency_bits(known, classes),
         empirical_entropy_bits=empirical_entropy_bits(known, classes),
-        cost={**cost, "peak_memory_bytes": _peak_memory_bytes()},
+        cost={"peak_memory_bytes": peak_memory_bytes(), **cost},
         **found,
     )
     record.write_codelength(run, result)
 
 
-def _peak_memory_bytes() -> float:
+def peak_memory_bytes() -> float:
+    """The most memory that this process has held, on its GPU where it used one."""
     if torch.cuda.is_initialized() and torch.cuda.max_memory_allocated():
         return float(torch.cuda.max_memory_allocated())
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

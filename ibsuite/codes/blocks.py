@@ -27,5 +27,5 @@ def geometric_blocks(num_labels: int, first: int, ratio: float = 2.0) -> list[in
 def check_blocks(ends: Sequence[int], num_labels: int) -> list[int]:
     """Block ends as given, cut at the number of labels and completed by it."""
     if not ends or ends[0] < 1 or any(a >= b for a, b in pairwise(ends)):
-        raise Refusal(f"code.blocks must be increasing positive label counts, got {list(ends)}")
+        raise Refusal(f"code.block_ends must be increasing positive label counts, got {list(ends)}")
     return [*(end for end in ends if end < num_labels), num_labels]

@@ -4,6 +4,7 @@ from ibsuite.reporting.bottleneck import bottleneck_numbers, plane_curves
 from ibsuite.reporting.codes import compare
 from ibsuite.reporting.comparison import codes_notes, codes_table, write_csv, write_markdown
 from ibsuite.reporting.compressed import compressed_numbers, compressed_tables
+from ibsuite.reporting.finished import show_result
 from ibsuite.reporting.information import draw_embedding, draw_information
 from ibsuite.reporting.intact import intact_run, intact_runs
 from ibsuite.reporting.publish import publish
@@ -49,6 +50,7 @@ __all__ = [
     "print_runs",
     "publish",
     "runs_table",
+    "show_result",
     "write_csv",
     "write_markdown",
 ]

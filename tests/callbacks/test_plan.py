@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibsuite.callbacks.plan import MAX_STRETCH, TrainingLength, plan_trainings
+from ibsuite.callbacks.plan import MAX_STRETCH, TrainingLength, plan_trainings, some_blocks, what_is_ahead
 from ibsuite.interface import Refusal
 
 
@@ -73,3 +73,32 @@ def test_stops_must_increase_and_end_in_one(stops: list[float]) -> None:
 def test_too_few_steps_for_the_stops() -> None:
     with pytest.raises(Refusal, match="2 steps are too few for 3"):
         plan_trainings([8, 16], TrainingLength(1, 2, 2), 8, [0.3, 0.6, 1], final=True)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "wanted"),
+    [("1:5", [1, 2, 3, 4]), ("0:2", [1]), ("2:4", [2, 3]), ("4:5", [4]), (None, [1, 2, 3, 4])],
+)
+@pytest.mark.parametrize("members", [1, 2])
+def test_some_blocks_are_a_slice(blocks: str | None, wanted: list[int], members: int) -> None:
+    plan = plan_trainings([8, 100, 2000, 5000], TrainingLength(), 10, [0.5, 1], final=True, members=members)
+    chosen = some_blocks(plan, blocks)
+    assert [t.block for t in chosen] == [block for block in wanted for _ in range(members)]
+    assert set(chosen) <= set(plan)
+
+
+@pytest.mark.parametrize(
+    "blocks", ["", "1", "3:", ":3", "2:2", "3:2", "0:1", "-1:3", "1:6", "5:6", "a:b", "1:2:3"]
+)
+def test_what_is_no_slice_of_the_blocks_is_refused(blocks: str) -> None:
+    plan = plan_trainings([8, 100, 2000, 5000], TrainingLength(), 10, [0.5, 1], final=True)
+    with pytest.raises(Refusal, match=r"no slice a:b of the blocks 1 to 4 \(the final model\).*1:5"):
+        some_blocks(plan, blocks)
+
+
+def test_what_blocks_cost_apart() -> None:
+    plan = plan_trainings([8, 20, 50], TrainingLength(1, 3, 500), 1, [0.5, 1], final=True, members=2)
+    ahead = what_is_ahead(plan, 1, 4, apart=True)
+    assert ahead.apart == {1: (16, 12 * 2 * 2 * 2), 2: (40, 30 * 2 * 2 * 2), 3: (100, 50 * 2 * 2)}
+    assert ahead.priced == sum(priced for _, priced in ahead.apart.values())
+    assert not what_is_ahead(plan, 1, 4).apart

@@ -55,7 +55,7 @@ def test_predictions_do_not_depend_on_what_is_not_sent(kind: str) -> None:
 def test_labels_are_cheaper_than_uniform_when_sent_in_blocks(
     fit: Callable[..., Any], tmp_path: Path, kind: str
 ) -> None:
-    code = PrequentialCode(stops=[0.5, 1.0], temperatures=[1.0], blocks=[60, 120, 300], **FEW)
+    code = PrequentialCode(stops=[0.5, 1.0], temperatures=[1.0], block_ends=[60, 120, 300], **FEW)
     fit(Digits(num_labels=300, batch_size=16), code, method_of(kind))
     found = document(tmp_path / "run")
     assert found["total_bits"] < 0.7 * found["uniform_bits"]

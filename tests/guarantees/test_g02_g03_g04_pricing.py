@@ -117,7 +117,7 @@ def test_g3_every_rank_prices_with_the_same_average(fit: Callable[..., Any], tmp
 
     method = Watched(ConvNet((1, 8, 8), 10, widths=(4,)), lambda p: torch.optim.AdamW(p, lr=0.01))
     data = Digits(num_labels=1200, batch_size=16)
-    code = small_code(blocks=[50], averaging=0.9, final_model=False)
+    code = small_code(block_ends=[50], averaging=0.9, final_model=False)
     fit(data, code, method, devices=2, strategy="ddp_fork", callbacks=(Written(),))
     assert torch.equal(torch.load(f"{seen}-0"), torch.load(f"{seen}-1"))
 
@@ -131,7 +131,7 @@ def test_g3_training_and_pricing_on_two_processes(fit: Callable[..., Any], tmp_p
     """Blocks of 1, 2, 3, ... labels: smaller than the world, uneven, and with a last batch of one."""
 
     def code() -> Any:
-        return small_code(blocks=[1, 2, 5, 33], views=1)
+        return small_code(block_ends=[1, 2, 5, 33], views=1)
 
     def data() -> Digits:
         return Digits(
