@@ -27,6 +27,6 @@ env/bin/python -m pip check
 echo "a short run, its report and its message, in $away"
 env/bin/ibsuite --version
 env/bin/ibsuite fit --data.num_labels=256 --code.min_steps=20 --code.max_steps=20 --trainer.enable_progress_bar=false
-env/bin/ibsuite report runs --figure figure.png
+env/bin/ibsuite report runs/* --figure figure.png
 env/bin/ibsuite decode runs/*/*
 echo "dist/ holds what can be published"
