@@ -52,26 +52,38 @@ def priced(method: CrossEntropy, data: Digits, batch: int, world: int = 1, views
     return torch.stack(shares).sum(0)
 
 
+class Counting(CrossEntropy):
+    """One for every label that is priced."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        return torch.ones(len(x), 10)
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("batch", [7, 16])
 def test_g2_every_label_is_priced_exactly_once(digits: Digits, world: int, batch: int) -> None:
-    class Counting(CrossEntropy):
-        def logits(self, x: Tensor) -> Tensor:
-            return torch.ones(len(x), 10)
-
     counts = priced(Counting(torch.nn.Linear(1, 1)), digits, batch, world, views=0)
     assert torch.equal(counts, torch.ones(103, 10))
 
 
 def test_g2_planted_violation_padding_is_found(digits: Digits) -> None:
-    rows = torch.cat([torch.arange(103), torch.arange(1)])  # what a padding sampler would price
-    assert len(rows) != digits.num_labels
+    """As samplers pad: the first labels again, until the ranks share evenly."""
+    rows = torch.cat([torch.arange(103), torch.arange(1)])
+    shares = [price(Ranks(r, 2), Counting(torch.nn.Linear(1, 1)), digits, rows, 0, 16) for r in range(2)]  # type: ignore[arg-type]
+    counts = torch.zeros(103, 10).index_add(0, rows, torch.stack(shares).sum(0))
+    assert not torch.equal(counts, torch.ones(103, 10))
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_g3_world_size_does_not_change_a_bit(digits: Digits, method: CrossEntropy, world: int) -> None:
     one, many = priced(method, digits, 16), priced(method, digits, 16, world)
     assert torch.equal(one, many)
+
+
+def test_g3_planted_violation_a_rank_that_believes_to_be_alone(digits: Digits, method: CrossEntropy) -> None:
+    rows, ranks = torch.arange(103), (Ranks(0, 1), Ranks(1, 2))
+    shares = [price(rank, method, digits, rows, 2, 16) for rank in ranks]  # type: ignore[arg-type]
+    assert not torch.equal(priced(method, digits, 16), torch.stack(shares).sum(0))
 
 
 @pytest.mark.parametrize("batch", [1, 7])

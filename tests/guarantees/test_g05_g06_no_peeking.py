@@ -117,11 +117,22 @@ def test_g5_a_callback_that_monitors_a_priced_quantity_is_refused_by_name(
         fit(callbacks=(watcher,))
 
 
+def assert_charged(chosen: Predictions, alone: Predictions, compared: int) -> None:
+    """The best of several settings costs what it costs alone and the name of one among them."""
+    assert chosen.charges["choices"] == math.log2(compared)
+    assert chosen.total_bits == pytest.approx(alone.total_bits + math.log2(compared), abs=1e-9)
+
+
 def test_g6_settings_that_were_compared_are_charged(fit: Callable[..., Any]) -> None:
     alone = fit(code=small_code()).predictions
-    chosen = fit(code=small_code(settings_compared=64)).predictions
-    assert chosen.charges["choices"] == 6.0
-    assert chosen.total_bits == pytest.approx(alone.total_bits + math.log2(64), abs=1e-9)
+    assert_charged(fit(code=small_code(settings_compared=64)).predictions, alone, 64)
+
+
+def test_g6_planted_violation_the_best_of_some_seeds_for_nothing(fit: Callable[..., Any]) -> None:
+    tried = [fit(code=small_code(seed=seed), folder=str(seed)).predictions for seed in range(3)]
+    best = min(tried, key=lambda predictions: predictions.total_bits)
+    with pytest.raises((AssertionError, KeyError)):
+        assert_charged(best, best, len(tried))
 
 
 def test_g6_a_free_choice_is_refused() -> None:

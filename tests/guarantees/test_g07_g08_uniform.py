@@ -9,21 +9,37 @@ import torch
 from small_runs import small_code, small_method
 from torch import Tensor
 
+from ibsuite.callbacks import PrequentialCode
 from ibsuite.codes import free_minimum_bits, uniform_bits
 from ibsuite.data import Digits
 
 
-def test_g7_a_broken_predictor_costs_only_what_the_prior_says(fit: Callable[..., Any]) -> None:
-    class Overconfident(type(small_method())):  # type: ignore[misc]
-        def logits(self, x: Tensor) -> Tensor:
-            if self.training:
-                return super().logits(x)
-            return torch.full((len(x), 10), -1e4).scatter(1, torch.zeros(len(x), 1, dtype=torch.int64), 1e4)
+class Overconfident(type(small_method())):  # type: ignore[misc]
+    """Sure of class 0 whenever it is asked for a prediction."""
 
+    def logits(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().logits(x)
+        return torch.full((len(x), 10), -1e4).scatter(1, torch.zeros(len(x), 1, dtype=torch.int64), 1e4)
+
+
+def bound_bits(code: PrequentialCode) -> float:
+    """Uniform - log2 pi(uniform throughout)."""
+    return uniform_bits(100, 10) + 1 + math.log2(len(code.predictions.names))
+
+
+def test_g7_a_broken_predictor_costs_only_what_the_prior_says(fit: Callable[..., Any]) -> None:
     code = fit(method=Overconfident(small_method().network))
-    uniform, predictors = uniform_bits(100, 10), len(code.predictions.names)
-    assert code.predictions.total_bits <= uniform + 1 + math.log2(predictors)  # -log2 pi(uniform throughout)
-    assert code.predictions.compared()["final_epoch_bits"] > 10 * uniform  # the plain code pays in full
+    assert code.predictions.total_bits <= bound_bits(code)
+    assert code.predictions.compared()["final_epoch_bits"] > 10 * uniform_bits(100, 10)  # plainly: in full
+
+
+def test_g7_planted_violation_a_code_that_does_not_hold_the_uniform_predictor(
+    fit: Callable[..., Any],
+) -> None:
+    alone = small_code(mixture=None, stops=[1.0], temperatures=[1.0])
+    code = fit(code=alone, method=Overconfident(small_method().network))
+    assert code.predictions.total_bits > bound_bits(code)
 
 
 def test_g7_a_predictor_that_is_not_finite_counts_as_uniform(fit: Callable[..., Any]) -> None:
