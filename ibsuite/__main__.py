@@ -33,7 +33,7 @@ def _first_sentence(source: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, which ends the process; exit code 2 with one sentence where there is no such command."""
-    name, *rest = arguments if arguments is not None else sys.argv[1:] or ["--help"]
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(_manual())
         return 0
