@@ -8,19 +8,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from loggers.wandb_log import history, of_kind
 
 from ibsuite import compress, fit
-from loggers.wandb_log import history, of_kind
 
 pytest.importorskip("wandb_workspaces", reason="needs ibsuite[dashboards]")
 
 ROOT = Path(__file__).parent.parent
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--code.min_steps=4"]
+QUIET += ["--trainer.log_every_n_steps=2"]
 SMALL = [*QUIET, "--data.num_labels=120", "--code.max_steps=8"]
 WHOLE = [*SMALL, "--code.watched=2", "--code.validation_labels=40"]
 PLANE = ["--trainer.callbacks+=InformationPlane", "--trainer.callbacks.samples=60"]
 RUNS = [
-    [*SMALL, "--code.views=0", "--code.settings_compared=2"],
+    [*SMALL, "--code.views=0", "--code.ratio=4", "--code.settings_compared=2"],
     ["--config=two_part_digits", *SMALL, "--code.watched=2"],
     ["--config=variational_digits", *SMALL, "--code.watched=2"],
     ["--config=vibnet_digits", *WHOLE, "--code.settings_compared=2"],
@@ -89,7 +90,18 @@ def test_a_prequential_run_logs_what_its_panels_draw(dashboard: ModuleType, tmp_
 def test_runs_log_every_key_that_is_drawn(dashboard: ModuleType, tmp_path: Path) -> None:
     for run in RUNS:
         assert fit.main([*run, f"--out={tmp_path}"]) == 0
-    few = ["--methods", "prune", "--objectives", "baseline", "--kept", "0.5", "--temperatures", "1", "--mus", "0"]
+    few = [
+        "--methods",
+        "prune",
+        "--objectives",
+        "baseline",
+        "--kept",
+        "0.5",
+        "--temperatures",
+        "1",
+        "--mus",
+        "0",
+    ]
     assert compress.main([str(tmp_path / "rate_distortion_digits"), *few, "--wandb"]) == 0
     keys, settings = logged(tmp_path)
     sections = dashboard.workspace("me", "ibsuite").sections

@@ -24,8 +24,13 @@ UNCHARGED = (
 )
 
 
-def codes_table(comparison: Comparison) -> Table:
-    """All codes of one data set, shortest first, in the unit of the title."""
+def codes_table(comparison: Comparison, name_width: int = NAME_WIDTH) -> Table:
+    """All codes of one data set, shortest first, in the unit of the title.
+
+    Args:
+        comparison: the rows.
+        name_width: where longer names are broken.
+    """
     number, unit = _scale(comparison)
     table = Table(
         title=f"{title_of(comparison)}: codes, shortest first, {unit}",
@@ -43,7 +48,7 @@ def codes_table(comparison: Comparison) -> Table:
     marks = _marks(comparison)
     for row in comparison.rows:
         spread, where = _spread(row), f"published {marks[row.name]}" if row.printed else row.name
-        named = [_words(row.code), *(f"  {line}" for line in broken(where, NAME_WIDTH - 2).splitlines())]
+        named = [_words(row.code), *(f"  {line}" for line in broken(where, name_width - 2).splitlines())]
         table.add_row(
             "\n".join(named),
             (row.printed or number(row.total_bits)) + ("" if spread is None else f"\n± {number(spread)}"),

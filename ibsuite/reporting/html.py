@@ -88,7 +88,7 @@ def _part(
         _card(panel._replace(wide=panel.wide or index == lone), first + index)
         for index, panel in enumerate(drawn)
     )
-    tables = _table(codes_table(comparison)) + _notes(codes_notes(comparison))
+    tables = _table(codes_table(comparison, name_width=60)) + _notes(codes_notes(comparison))
     for table, notes in compressed_tables(runs):
         tables += _table(table) + _notes(notes)
     for each in curves_or_sentence(runs):

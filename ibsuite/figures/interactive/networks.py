@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from ibsuite.figures.interactive.style import Spec, axis, colour, log_axis, spec, spread, style
+from ibsuite.figures.interactive.style import GREY, Spec, axis, colour, log_axis, spec, spread, style
 from ibsuite.figures.tradeoff import Compressed, Settings
 
 Gates = Sequence[Mapping[str, Any]]
@@ -29,7 +29,7 @@ def units_spec(groups: Mapping[str, Sequence[Gates]]) -> Spec:
             "type": "bar",
             "x": [f"{gate['name']} ({gate['units']:,})" for gate in first],
             "y": [fmean(each) for each in shares],
-            "error_y": {"type": "data", "array": [spread(each) for each in shares], "thickness": 1.2},
+            "error_y": {"array": [spread(each) for each in shares], "thickness": 1.2, "color": GREY},
             "customdata": [fmean(gate["kept"] for gate in gates) for gates in zip(*seeds, strict=False)],
             "name": name,
             "marker": {"color": colour(index)},

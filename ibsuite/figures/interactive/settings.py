@@ -55,7 +55,7 @@ def settings_spec(trials: Sequence[Trial]) -> Spec:
         notes.append({"x": place, "y": 1.06, "text": title, "showarrow": False, "yanchor": "bottom"})
         notes += [
             {"x": place, "y": height, "text": text, "showarrow": False, "xanchor": "right", "xshift": -5,
-             "font": {"size": 10, "color": GREY}}
+             "yshift": 7, "font": {"size": 10, "color": GREY}}
             for height, text in places[name][1]
         ]  # fmt: skip
     hidden = {"visible": False, "fixedrange": True}
@@ -102,7 +102,9 @@ def _key(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _shade(share: float) -> str:
