@@ -72,6 +72,8 @@ def _check_codelength(document: Mapping[str, Any], path: Path) -> None:
         type(data.get(key)) is int and data[key] > 0 for key in COUNTED
     ):
         refuse(f"{path}: data must have a name and whole numbers num_labels and num_classes; {AGAIN}")
+    if document["test"] and "accuracy" not in document["test"]:
+        refuse(f"{path}: test has no accuracy; {AGAIN}")
     for part in parts:
         if part.keys() != parts[0].keys() or not all(_fits(v, float | str | None) for v in part.values()):
             refuse(f"{path}: parts are not rows of one table; {AGAIN}")
