@@ -1,9 +1,9 @@
 """Every figure that a page quotes from ``results/`` is the one in the file.
 
-A table is checked where a comment stands before it, one field a column: ``figure``, ``figure+figure``, ``figure-figure``
-or ``experiment:figure``, empty where nothing is checked. Without an experiment it is the one that the row names in
-backticks; ``{}`` is the number in the row's first cell, of a share as a fraction. A number in running text is checked
-where ``<!-- experiment:figure -->`` stands behind it.
+A table is checked where a comment stands before it, one field a column: ``figure``, ``figure+figure``,
+``figure-figure`` or ``experiment:figure``, empty where nothing is checked. Without an experiment it is the
+one that the row names in backticks; ``{}`` is the number in the row's first cell, of a share as a fraction.
+A number in running text is checked where ``<!-- experiment:figure -->`` stands behind it.
 """
 
 import json
