@@ -57,6 +57,8 @@ def expand_arguments(args: list[str]) -> list[str]:
         option, equals, value = arg.rpartition("=")
         if not equals:  # the value of an option that stands before it
             option = expanded[-1]
+        if option == "--code.blocks" and value.endswith(":"):  # YAML takes it for something else
+            raise Refusal(f"code.blocks={value} has no end: give both ends of the slice, a:b")
         if option.split(".")[-1].lstrip("-").rstrip("+") in TAKES_A_CLASS:
             arg = arg.removesuffix(value) + OWN_CLASSES.get(value, value)
         expanded.append(arg)

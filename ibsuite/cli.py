@@ -30,6 +30,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ibsuite import record
 from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
+from ibsuite.callbacks.plan import block_slice
 from ibsuite.coding import Manifest
 from ibsuite.data.preparation import KnownInputs
 from ibsuite.interface import Refusal
@@ -164,8 +165,9 @@ class SuiteCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Name the run folder, which depends on settings alone, and that of blocks within it."""
         self.whole = self.run = run_folder(self.parser, self.config)
-        if blocks := self.config.code.init_args.get("blocks"):
-            self.run = self.whole / record.BLOCKS / str(blocks).replace(":", "-")
+        blocks = self.config.code.init_args.get("blocks")
+        if blocks is not None:
+            self.run = self.whole / record.BLOCKS / "{}-{}".format(*block_slice(blocks))
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer with the code, loggers and the callbacks that every run has."""

@@ -72,11 +72,11 @@ def _show_plan(estimate: "Estimate", run: Path) -> None:
     print(f"on this CPU, and {megabytes:.1f} MB in {run}; nothing has been trained or written")
     if len(estimate.apart) > 1:
         longest = max(estimate.apart.values())
-        last = ", the final model," if rows[-1][0] == "final model" else ""
-        print(f"blocks {min(estimate.apart)} to {max(estimate.apart)}{last} need nothing of each other: on")
+        last = " (the final model)" if rows[-1][0] == "final model" else ""
         print(
-            f"machines of their own {longest / 60:.1f} minutes, 1/{estimate.seconds / longest:.2f} of these"
+            f"blocks {min(estimate.apart)} to {max(estimate.apart)}{last} need nothing of each other; apart,"
         )
+        print(f"at most {estimate.seconds / longest:.2f} times as fast: {longest / 60:.1f} minutes")
 
 
 def _steps_done(checkpoint: str) -> int:

@@ -22,20 +22,14 @@ def kept_blocks(run: Path) -> list[Kept]:
     """All blocks that lie in a run folder, in the order in which they are sent.
 
     Raises:
-        Refusal: there are none, some are unfinished, foreign or there twice, or they do not come from the
-            same versions and kind of machine.
+        Refusal: there are none, some are foreign or there twice, or they do not come from the same versions
+            and kind of machine.
     """
-    folders = sorted((run / record.BLOCKS).glob("*/"))
+    folders = sorted(path.parent for path in (run / record.BLOCKS).glob(f"*/{record.PRICED}"))
     if not folders:
         raise Refusal(
-            f"{run} has no {record.BLOCKS}/: give the folder of a run of which blocks were priced apart"
+            f"{run} has no finished {record.BLOCKS}/: give the folder of a run whose blocks were done apart"
         )
-    for folder in folders:
-        if not (folder / record.PRICED).is_file():
-            raise Refusal(
-                f"{folder} is unfinished: go on with --code.blocks={folder.name.replace('-', ':')} "
-                "--ckpt_path=last, or remove it"
-            )
     found = sorted((read_kept(folder) for folder in folders), key=lambda kept: kept.numbers)
     first = found[0]
     for kept in found:
@@ -102,7 +96,7 @@ def merge_blocks(
             if last > first
             else f"block {first} is missing: run it"
         )
-        raise Refusal(f"{what} with --code.blocks={first}:{last + 1}")
+        raise Refusal(f"{what} with --code.blocks={first}:{last + 1} --ckpt_path=last")
     transmission, logged, before = code.transmission(sequence, plan), {}, 0.0
     if code.message:
         code.message.connect(sequence, plan)

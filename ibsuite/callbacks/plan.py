@@ -97,24 +97,37 @@ def plan_trainings(
     return trainings
 
 
-def some_blocks(trainings: Sequence[Training], blocks: str | None) -> list[Training]:
-    """The trainings of blocks ``a:b``, a Python slice: from block a up to and without block b; None: all.
+def block_slice(blocks: str) -> tuple[int, int]:
+    """Both ends of ``a:b``, a Python slice of the blocks: from block a up to and without block b.
 
     Block 0, which is uniform, has no training; the final model is the last block.
 
     Raises:
-        Refusal: it is not such a slice, holds no training, or reaches behind the last block.
+        Refusal: it is not such a slice, or holds no training.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", blocks)
+    first, end = (int(text) for text in found.groups()) if found else (0, 0)
+    if first >= end or end == 1:
+        raise Refusal(
+            f"code.blocks={blocks} is no slice a:b that holds a block behind the uniform one, block 0; 1:4 "
+            "are blocks 1 to 3, and --dry_run shows them all"
+        )
+    return first, end
+
+
+def some_blocks(trainings: Sequence[Training], blocks: str | None) -> list[Training]:
+    """The trainings of blocks ``a:b``; None: all.
+
+    Raises:
+        Refusal: it is no slice, or reaches behind the last block.
     """
     if blocks is None:
         return list(trainings)
-    last = trainings[-1].block
-    found = re.fullmatch(r"(\d+):(\d+)", blocks)
-    first, end = (int(text) for text in found.groups()) if found else (0, 0)
-    if not first < end <= last + 1 or end == 1:
+    (first, end), last = block_slice(blocks), trainings[-1].block
+    if end > last + 1:
         final = " (the final model)" if trainings[-1].final else ""
         raise Refusal(
-            f"code.blocks={blocks} is no slice a:b of the blocks 1 to {last}{final} that are trained for: "
-            f"give for example 1:{last + 1}, which are all"
+            f"code.blocks={blocks} reaches behind block {last}{final}, the last one: 1:{last + 1} are all"
         )
     return [training for training in trainings if first <= training.block < end]
 

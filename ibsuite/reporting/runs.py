@@ -154,6 +154,10 @@ def find_runs(path: Path, levels: int = 1) -> list[Path]:
     """
     if not path.is_dir():
         refuse(f"{path} is not a folder; give a run folder, or a folder of runs such as runs/<experiment>")
+    if not _is_run(path) and (path / record.BLOCKS).is_dir():
+        refuse(
+            f"{path} holds blocks that were done apart: `python -m ibsuite.merge {path}` makes a run of them"
+        )
     runs = list(_runs_below(path, levels))
     if not runs:
         refuse(f"{path} holds no run: neither it nor a folder in it has a {record.CONFIG}")

@@ -2,7 +2,14 @@
 
 import pytest
 
-from ibsuite.callbacks.plan import MAX_STRETCH, TrainingLength, plan_trainings, some_blocks, what_is_ahead
+from ibsuite.callbacks.plan import (
+    MAX_STRETCH,
+    TrainingLength,
+    block_slice,
+    plan_trainings,
+    some_blocks,
+    what_is_ahead,
+)
 from ibsuite.interface import Refusal
 
 
@@ -87,13 +94,17 @@ def test_some_blocks_are_a_slice(blocks: str | None, wanted: list[int], members:
     assert set(chosen) <= set(plan)
 
 
-@pytest.mark.parametrize(
-    "blocks", ["", "1", "3:", ":3", "2:2", "3:2", "0:1", "-1:3", "1:6", "5:6", "a:b", "1:2:3"]
-)
-def test_what_is_no_slice_of_the_blocks_is_refused(blocks: str) -> None:
-    plan = plan_trainings([8, 100, 2000, 5000], TrainingLength(), 10, [0.5, 1], final=True)
-    with pytest.raises(Refusal, match=r"no slice a:b of the blocks 1 to 4 \(the final model\).*1:5"):
-        some_blocks(plan, blocks)
+@pytest.mark.parametrize("blocks", ["", "1", "3:", ":3", "2:2", "3:2", "0:1", "-1:3", "a:b", "1:2:3"])
+def test_what_is_no_slice_is_refused(blocks: str) -> None:
+    with pytest.raises(Refusal, match=f"code.blocks={blocks} is no slice a:b"):
+        block_slice(blocks)
+
+
+@pytest.mark.parametrize(("final", "last"), [(True, r"4 \(the final model\)"), (False, "3")])
+def test_a_slice_that_reaches_too_far_is_refused(final: bool, last: str) -> None:
+    plan = plan_trainings([8, 100, 2000, 5000], TrainingLength(), 10, [0.5, 1], final)
+    with pytest.raises(Refusal, match=f"code.blocks=2:6 reaches behind block {last}, the last one"):
+        some_blocks(plan, "2:6")
 
 
 def test_what_blocks_cost_apart() -> None:
