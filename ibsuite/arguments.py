@@ -46,8 +46,12 @@ def find_config(name: str) -> Path:
 
 
 def expand_arguments(args: list[str]) -> list[str]:
-    """The arguments with configs and classes by their paths, and ``default.yaml`` below all others."""
-    args = ["--help" if arg == "--help_all" else arg for arg in args]
+    """The arguments with configs and classes by their paths, and ``default.yaml`` below all others.
+
+    Agents of W&B spell null as Python does, and may add ``--_wandb``, which means nothing to a run.
+    """
+    args = ["--help" if arg == "--help_all" else arg for arg in args if not arg.startswith("--_wandb")]
+    args = [re.sub(r"^(--[\w.]+=)None$", r"\1null", arg) for arg in args]
     expanded, rest = ["--config", str(config_folder() / "default.yaml")], iter(args)
     for arg in rest:
         if arg in ("--config", "-c"):
@@ -73,6 +77,11 @@ def one_sentence(message: str, typed: list[str], known: list[str]) -> str:
         typed: the arguments as the user wrote them.
         known: options that there are.
     """
+    if "expected one argument" in message:
+        pairs = zip(typed, [*typed[1:], "--"], strict=True)
+        bare = [arg[2:] for arg, after in pairs if re.fullmatch(r"--[\w.]+", arg) and after.startswith("--")]
+        sweep = "in a sweep's command write ${args}, not ${args_no_boolean_flags}"
+        return f"option {' '.join(bare)!r} needs a value; {sweep}"
     lines = [re.sub(r"\s+", " ", line).strip(" -") for line in message.splitlines() if line.strip()]
     nested = re.findall(r"NestedArg\(key='([\w.]+)'", message) + re.findall(r'Parser key "([\w.]+)"', message)
     unknown = re.findall(

@@ -219,6 +219,12 @@ class SuiteCLI(LightningCLI):
             raise Refusal("every rank prices with the whole network: use trainer.strategy auto or ddp")
         return trainer
 
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether a run that is to be gone on with is finished, as a trial that is queued twice may be."""
+        going_on = self.config.ckpt_path == "last" and not self.config.overwrite
+        return going_on and (self.run / record.CODELENGTH).exists()
+
     def prepare_run_folder(self) -> str | None:
         """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.
 

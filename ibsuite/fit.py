@@ -1,9 +1,11 @@
 """python -m ibsuite.fit: train a method and price labels with it."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibsuite import record
 from ibsuite.manual import manual
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _fit(args: list[str] | None) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
     from ibsuite.callbacks.estimate import estimate
     from ibsuite.cli import SuiteCLI, is_rank_zero
 
@@ -37,6 +41,9 @@ def _fit(args: list[str] | None) -> int:
     if cli.config.dry_run:
         _show_plan(estimate(cli.model, cli.datamodule, cli.code), cli.run)
         return 0
+    record.announce(cli.run)
+    if cli.nothing_to_do:
+        return _tell_again(cli.run, cli.loggers)
     checkpoint = cli.prepare_run_folder()
     if checkpoint:
         for logger in cli.loggers:
@@ -51,6 +58,12 @@ def _fit(args: list[str] | None) -> int:
         finished = cli.code.finished
         if is_rank_zero() and finished:
             _show(cli)
+    except SIGTERMException:  # Lightning would end with exit code 0, as a run that is finished does
+        for logger in cli.loggers:
+            if hasattr(logger, "preempted"):
+                logger.preempted()
+        print(f"{cli.run} was terminated; go on with --ckpt_path=last", file=sys.stderr)
+        return 128 + signal.SIGTERM
     finally:
         for logger in cli.loggers:
             if hasattr(logger, "close"):
@@ -58,6 +71,22 @@ def _fit(args: list[str] | None) -> int:
     if not finished:
         print(f"{cli.run} is unfinished; go on with --ckpt_path=last", file=sys.stderr)
     return 0 if finished else 1
+
+
+def _tell_again(run: Path, loggers: list) -> int:
+    """Print the result of a finished run, and hand it to loggers that may never have got it."""
+    from ibsuite.cli import is_rank_zero
+
+    if is_rank_zero():
+        for logger in loggers:
+            if hasattr(logger, "begin"):
+                logger.begin()
+        _show(run, loggers)
+        for logger in loggers:
+            if hasattr(logger, "close"):
+                logger.close(0)
+        print(f"{run} was finished already")
+    return 0
 
 
 def _show_plan(estimate: "Estimate", run: Path) -> None:

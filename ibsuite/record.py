@@ -47,6 +47,8 @@ WEIGHTS = "message/weights.bin"
 DECODED = "decoded"
 LABEL_STREAM = "message/labels.bin"
 MANIFEST = "message/manifest.json"
+TRIAL = "IBSUITE_TRIAL"
+"""Variable of the environment: the file into which a trial of a sweep writes its run folder."""
 
 CODES = (
     "uniform",
@@ -209,6 +211,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
     temporary.replace(path)
+
+
+def announce(run: Path) -> None:
+    """Tell the sweep that has started this process which run folder it writes, if there is one."""
+    if TRIAL in os.environ:
+        Path(os.environ[TRIAL]).write_text(str(run))
 
 
 def write_codelength(run: Path, codelength: Codelength) -> None:

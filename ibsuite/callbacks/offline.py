@@ -282,7 +282,8 @@ class OfflineCode(L.Callback, ABC):
             share_buffers(trainer, module)  # an average of rank's own batch statistics, too
             found = self.measure(trainer, module)
         self.curve.append({"epoch": epoch, **found})
-        named = {key if "/" in key else f"code/{key}": bits for key, bits in found.items()}
+        renamed = {"total_bits": "length_bits"}  # a total is known at the end, when choices are charged
+        named = {key if "/" in key else f"code/{renamed.get(key, key)}": bits for key, bits in found.items()}
         self.tell_loggers(trainer, {"epoch": epoch, **named})
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule) -> None:

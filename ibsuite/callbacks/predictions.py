@@ -193,15 +193,21 @@ class Predictions:
         return self.total_bits / uniform_bits(self.rows[-1]["stop"], self.num_classes)
 
     def logged(self) -> dict[str, float]:
-        """What is logged of the last block; the keys are those of ``PrequentialCode``."""
-        row = self.rows[-1]
+        """What is logged of the last block; the keys are those of ``PrequentialCode``.
+
+        A sum over labels sent is least at its first value. What can be compared while a run goes on is
+        the length of all labels if learning stopped here, the rest being sent by the uniform code.
+        """
+        row, n = self.rows[-1], self.sequence.num_labels
+        total = self.total_bits + uniform_bits(n - row["stop"], self.num_classes)
         return {
             "labels_sent": float(row["stop"]),
             "code/block_bits": row["bits"],
             "code/bits_per_label": row["bits_per_label"],
             "code/accuracy": row["accuracy"],
-            "code/total_bits": self.total_bits,
-            "code/compression_ratio": self.compression_ratio,
+            "code/sent_bits": self.total_bits,
+            "code/total_bits": total,
+            "code/compression_ratio": total / uniform_bits(n, self.num_classes),
             **{f"code/{name}_bits": bits for name, bits in self.charges.items()},
         }
 

@@ -94,8 +94,9 @@ class PrequentialCode(L.Callback):
     | code/block_bits | bits of the block just priced, under the mixture |
     | code/bits_per_label | the same per label of the block |
     | code/accuracy | share of the block's labels that the mixture predicted |
-    | code/total_bits | bits of all labels sent so far, every charge included |
-    | code/compression_ratio | the same over the uniform code |
+    | code/sent_bits | bits of all labels sent so far, every charge included |
+    | code/total_bits | the same, and the uniform code of the labels not sent yet |
+    | code/compression_ratio | that over the uniform code of all labels |
     | code/first_block_bits, code/labels_bits, code/choices_bits | what each charge has come to, bits |
     | code/final_epoch_bits | of some blocks alone: bits of the block under its last stop, unmixed |
     """

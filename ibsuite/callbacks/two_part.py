@@ -50,6 +50,7 @@ class TwoPartCode(OfflineCode):
     | code/label_bits | bits of the labels under the network as it is; where ``watched`` |
     | code/accuracy | share of the labels that it predicts; where ``watched`` |
     | code/validation_error_percent | of the held-out labels; where there are any |
+    | code/length_bits | along the training on the length itself: weights and labels, choices left out |
     | code/total_bits | at the end: weights, labels and choices |
     | bottleneck/rate_bits | of a method with a stochastic representation (DeepVIB): KL(p(z given x), r(z)) |
     | bottleneck/distortion_bits | -log2 q(y given z), bits a label |

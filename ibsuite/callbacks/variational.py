@@ -46,7 +46,8 @@ class VariationalCode(OfflineCode):
 
     | key | meaning |
     |---|---|
-    | code/total_bits | KL and label bits; every charge at the end |
+    | code/total_bits | at the end: KL, labels, and every other charge |
+    | code/length_bits | KL and label bits along the training, choices left out |
     | code/kl_bits | bits in the weights |
     | code/label_bits | bits in the labels, given weights drawn from q |
     | code/accuracy | share of the labels that one draw predicts |

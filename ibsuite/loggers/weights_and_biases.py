@@ -1,6 +1,8 @@
 """Weights & Biases, which never stops a run."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -9,13 +11,17 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 RUN_ID = "wandb/run_id"
+STEP = "trainer/global_step"
+STOP_SECONDS = 20.0
+"""W&B asks its server every 15 seconds whether a run is to be stopped."""
 
 
 class WeightsAndBiases(Logger):
     """One W&B run a fit, on rank 0 only; offline unless the user is logged in.
 
     Bits are drawn against ``labels_sent``. Whatever goes wrong in W&B is said once, and the fit goes
-    on: ``metrics.csv`` holds the same numbers.
+    on: ``metrics.csv`` holds the same numbers. A run that is gone on with logs each row once: early
+    termination counts them. A trial of a sweep that is terminated asks for a place in the queue.
 
     Args:
         project: W&B project.
@@ -37,6 +43,8 @@ class WeightsAndBiases(Logger):
         self.config: dict[str, Any] = {}
         self.broken = False
         self._run: Any = None
+        self._logged_before = -1  # step of the last row of an earlier process
+        self._stopped, self._terminated = threading.Event(), False
 
     @property
     def name(self) -> str:
@@ -85,8 +93,12 @@ class WeightsAndBiases(Logger):
                 group=self.group,
                 tags=self.tags,
                 mode=self._mode(),
-                settings=wandb.Settings(silent=True, x_disable_stats=self._mode() != "online"),
+                settings=wandb.Settings(
+                    silent=True, x_disable_stats=self._mode() != "online", stop_fn=self._stop
+                ),
             )
+            if self._run.resumed:
+                self._logged_before = self._run.summary.get(STEP, -1)
             # Under a sweep the agent has set some keys already, and has locked them.
             self._run.config.update(
                 {key: value for key, value in self.config.items() if key not in self._run.config}
@@ -121,8 +133,13 @@ class WeightsAndBiases(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Log scalars against the optimiser step and, where they have it, ``labels_sent``."""
-        row = metrics if step is None else {**metrics, "trainer/global_step": step}
-        self._safely(lambda: self.run.log(row))
+
+        def action() -> None:
+            run = self.run
+            if step is None or step > self._logged_before:
+                run.log(metrics if step is None else {**metrics, STEP: step})
+
+        self._safely(action)
 
     def log_result(self, summary: dict[str, float], parts: list[dict[str, Any]], figures: list[Path]) -> None:
         """Log final numbers as the summary, the parts as a table, and the figures."""
@@ -135,6 +152,23 @@ class WeightsAndBiases(Logger):
             images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
             self.run.log({"code/parts": table, **images})
             self.run.summary.update(summary)
+
+        self._safely(action)
+
+    def _stop(self) -> None:
+        """What W&B calls when the server wants the run to stop, as early termination does."""
+        self._stopped.set()
+        if not self._terminated:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def preempted(self) -> None:
+        """Have a terminated trial of a sweep queued again, unless the server itself has stopped it."""
+        self._terminated = True
+
+        def action() -> None:
+            waiting = self._run is not None and "WANDB_SWEEP_ID" in os.environ and self._mode() == "online"
+            if waiting and not self._stopped.wait(STOP_SECONDS):
+                self._run.mark_preempting()
 
         self._safely(action)
 

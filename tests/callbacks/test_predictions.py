@@ -157,3 +157,19 @@ def test_state_is_what_was_priced() -> None:
     other.load_state_dict(found.state_dict())
     assert other.total_bits == found.total_bits
     assert other.compared() == found.compared()
+
+
+def test_a_length_that_may_be_compared_at_every_block() -> None:
+    """Bits so far, and log2 K for each label that is still to come; the total when none is."""
+    found = predictions(labels(), "switch", settings=8)
+    final, rows, told = found.total_bits, found.rows, []
+    for count in range(2, len(rows) + 1):
+        found.rows = rows[:count]
+        told.append(found.logged())
+    assert [row["labels_sent"] for row in told] == [9, 20, 31]
+    for row in told:
+        unsent = 31 - row["labels_sent"]
+        assert row["code/total_bits"] == pytest.approx(row["code/sent_bits"] + unsent * math.log2(K))
+        assert row["code/compression_ratio"] == pytest.approx(row["code/total_bits"] / (31 * math.log2(K)))
+    assert told[-1]["code/total_bits"] == told[-1]["code/sent_bits"] == final
+    assert told[0]["code/sent_bits"] < told[-1]["code/sent_bits"]  # which is why it must not be minimised
