@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ibsuite import record
+
 if TYPE_CHECKING:
     from ibsuite.tradeoffs import Retraining
 
@@ -126,8 +128,11 @@ def _compress(options: argparse.Namespace, sources: Sequence[Path]) -> None:
             known = {"method": method, "objective": objective, "settings": grid, **decisive}
             folder, config = curve_folder(source, out, f"{method}_{objective}{suffix}", known)
             made.append(folder)
+            record.announce(folder)
             if is_finished(folder) and not options.overwrite:
                 print(f"{folder} is finished")
+                if options.wandb:  # a trial of a sweep that is queued twice
+                    _told(_logger(folder, config), folder, {}, [])
             else:
                 wanted.append((folder, config))
         if wanted:
@@ -190,8 +195,15 @@ def _curves(
         figures = draw_run(folder)
         if logger is not None:
             shortest = {f"curve/{key}": value for key, value in curve.shortest.items()}
-            logger.log_result(shortest, [], figures)
-            logger.close()
+            _told(logger, folder, shortest, figures)
+
+
+def _told(logger: Any, folder: Path, summary: dict[str, float], figures: list[Path]) -> None:
+    """Hand the result of a curve to its logger."""
+    document = record.read_codelength(folder)
+    total = {f"code/{name}": document[name] for name in ("total_bits", "compression_ratio")}
+    logger.log_result({**summary, **total}, [], figures)
+    logger.close()
 
 
 def _logger(folder: Path, config: dict[str, Any]) -> Any:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from ibsuite import record
+
 RUN_ID = "wandb/run_id"
 STEP = "trainer/global_step"
 STOP_SECONDS = 20.0
@@ -43,7 +45,7 @@ class WeightsAndBiases(Logger):
         self.config: dict[str, Any] = {}
         self.broken = False
         self._run: Any = None
-        self._logged_before = -1  # step of the last row of an earlier process
+        self._gone_on_from, self._logged_before = -1, -1  # steps: of the checkpoint, of the server's last row
         self._stopped, self._terminated = threading.Event(), False
 
     @property
@@ -73,6 +75,10 @@ class WeightsAndBiases(Logger):
         """
         self.folder, self.title, self.group, self.config = folder, title, group, config
 
+    def resume(self, step: int) -> None:
+        """Go on from this optimiser step."""
+        self._gone_on_from = step
+
     def begin(self) -> None:
         """Begin the W&B run now, so that it is there to be watched from the start."""
         self._safely(lambda: self.run)
@@ -98,7 +104,7 @@ class WeightsAndBiases(Logger):
                 ),
             )
             if self._run.resumed:
-                self._logged_before = self._run.summary.get(STEP, -1)
+                self._catch_up()
             # Under a sweep the agent has set some keys already, and has locked them.
             self._run.config.update(
                 {key: value for key, value in self.config.items() if key not in self._run.config}
@@ -106,6 +112,14 @@ class WeightsAndBiases(Logger):
             self._run.define_metric("labels_sent")
             self._run.define_metric("code/*", step_metric="labels_sent")
         return self._run
+
+    def _catch_up(self) -> None:
+        """Send what an earlier process has logged and could not send before it was killed."""
+        self._logged_before = self._run.summary.get(STEP, -1)
+        for row in record.read_csv(self.folder / record.METRICS) if self._gone_on_from >= 0 else ():
+            if self._logged_before < row[STEP] <= self._gone_on_from:
+                self._run.log({key: value for key, value in row.items() if value is not None})
+        self._logged_before = max(self._logged_before, self._gone_on_from)
 
     def _mode(self) -> Any:
         if "WANDB_MODE" in os.environ:

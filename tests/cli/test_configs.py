@@ -1,12 +1,9 @@
 """Every packaged config can be named, composed and run, and says at its top how."""
 
-import math
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ibsuite.arguments import config_folder
 from ibsuite.cli import SuiteCLI
@@ -105,18 +102,3 @@ def test_a_saved_config_repeats_the_run(tmp_path: Path) -> None:
     again = run(tmp_path / "b", "--config", str(saved))
     assert again["total_bits"] == first["total_bits"]
     assert saved.parent.name == next((tmp_path / "b").rglob("config.yaml")).parent.name
-
-
-@pytest.mark.parametrize("path", sorted((CONFIGS / "sweep").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_sweep_has_settings_that_parse_and_charges_for_all(path: Path, capsys: Any) -> None:
-    sweep = yaml.safe_load(path.read_text())
-    first = {
-        name: spec.get("value", spec.get("values", [None])[0]) for name, spec in sweep["parameters"].items()
-    }
-    trials = math.prod(len(spec["values"]) for spec in sweep["parameters"].values() if "values" in spec)
-    assert first["code.settings_compared"] == trials
-    config = sweep["command"][sweep["command"].index("--config") + 1]
-    with pytest.raises(SystemExit) as end:
-        main(["--config", config, *(f"--{name}={value}" for name, value in first.items()), "--print_config"])
-    assert end.value.code == 0
-    assert f"settings_compared: {trials}" in capsys.readouterr().out

@@ -42,6 +42,8 @@ REFUSALS = {
     "--trainer.logger=true": "trainer.logger is not yours to set: use --logger",
     "--trainer.fast_dev_run=true": "trainer.fast_dev_run is not yours to set",
     "--trainer.devices=abc": "`devices`",
+    "--model.network.batch_norm --seed_everything 3": "option 'model.network.batch_norm' needs a value; in a sweep",
+    "--model={'lr':0.3}": "unknown option",
     "--model.network=LeNet": "LeNet with padding=0 leaves no pixel",
 }
 MISSING = "MNIST was not found: put train-images-idx3-ubyte"
@@ -83,6 +85,8 @@ def test_a_finished_run_is_not_done_again_unless_asked(
     assert main(args) == 0
     assert main(args) == 2
     assert "is finished" in capsys.readouterr().err
+    assert main([*args, "--ckpt_path=last"]) == 0  # a trial that a sweep has queued twice
+    assert "was finished already" in capsys.readouterr().out
     assert main([*args, "--overwrite"]) == 0
     assert main([*args, "--seed_everything=1"]) == 0
     names = sorted(path.name.split("-")[0] for path in (tmp_path / "prequential_digits").iterdir())

@@ -7,7 +7,6 @@ trials that it was given, queues a killed one again with its id, and keeps every
 import json
 import re
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -33,7 +32,6 @@ class StandIn:
         self.exit_codes: dict[str, list[int]] = {}
         self.preempting: set[str] = set()
         self.stopped: set[str] = set()
-        self.on_row: Callable[[str, dict[str, Any]], None] = lambda run, row: None
         self.lock = threading.Lock()
         stand_in = self
 
@@ -62,15 +60,24 @@ class StandIn:
 
             def log_message(self, *args: Any) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *args: Any) -> None: ...  # a client that was killed has gone
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
     def environment(self) -> dict[str, str]:
         """What sends W&B's own programs here."""
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": "x" * 40, "WANDB_ENTITY": "me", "WANDB_MODE": "online"}
+        return {
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": "x" * 40,
+            "WANDB_ENTITY": "me",
+            "WANDB_MODE": "online",
+        }
 
     def close(self) -> None:
         self.server.shutdown()
@@ -94,9 +101,7 @@ class StandIn:
     def file_stream(self, run: str, sent: dict[str, Any]) -> None:
         for name, file in (sent.get("files") or {}).items():
             if name == "wandb-history.jsonl":
-                for line in file["content"]:
-                    self.rows[run].append(json.loads(line))
-                    self.on_row(run, self.rows[run][-1])
+                self.rows[run] += [json.loads(line) for line in file["content"]]
             elif name == "wandb-summary.json":
                 self.runs[run]["summary"] = json.loads(file["content"][-1])
         if sent.get("preempting"):
@@ -107,7 +112,14 @@ class StandIn:
     # GraphQL operations
 
     def Viewer(self, _: Any) -> dict[str, Any]:
-        viewer = {"id": "u", "name": "me", "username": "me", "email": "me@localhost", "entity": "me", "admin": False}
+        viewer = {
+            "id": "u",
+            "name": "me",
+            "username": "me",
+            "email": "me@localhost",
+            "entity": "me",
+            "admin": False,
+        }
         versions = {"max_cli_version": "99.0.0"}
         return {
             "viewer": {**viewer, "flags": "{}", "apiKeys": {"edges": []}, "teams": {"edges": []}},
@@ -120,7 +132,13 @@ class StandIn:
         return {"upsertSweep": {"sweep": {"name": "s", "project": project}, "configValidationWarnings": []}}
 
     def SweepWithRuns(self, _: Any) -> dict[str, Any]:
-        sweep = {"id": "s", "name": "s", "method": self.sweep["method"], "state": "RUNNING", "runs": {"edges": []}}
+        sweep = {
+            "id": "s",
+            "name": "s",
+            "method": self.sweep["method"],
+            "state": "RUNNING",
+            "runs": {"edges": []},
+        }
         return {"project": {"sweep": {**sweep, "config": yaml.safe_dump(self.sweep)}}}
 
     def CreateAgent(self, _: Any) -> dict[str, Any]:
@@ -147,7 +165,11 @@ class StandIn:
         run |= {"group": variables.get("groupName"), "sweep": variables.get("sweep")}
         run["config"] = variables.get("config") or run["config"]
         bucket = {"id": name, "name": name, "displayName": name, "description": "", "config": "{}"}
-        bucket |= {"sweepName": variables.get("sweep"), "historyLineCount": len(self.rows[name]), "project": PROJECT}
+        bucket |= {
+            "sweepName": variables.get("sweep"),
+            "historyLineCount": len(self.rows[name]),
+            "project": PROJECT,
+        }
         return {"upsertBucket": {"inserted": inserted, "bucket": bucket}}
 
     def RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -169,5 +191,7 @@ class StandIn:
         return {"project": {"run": {"stopped": name in self.stopped}}}
 
     def CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
-        files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables.get("files") or []]
+        files = [
+            {"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables.get("files") or []
+        ]
         return {"createRunFiles": {"runID": variables.get("run") or "r", "uploadHeaders": [], "files": files}}
