@@ -223,7 +223,9 @@ class SuiteCLI(LightningCLI):
     def nothing_to_do(self) -> bool:
         """Whether a run that is to be gone on with is finished, as a trial that is queued twice may be."""
         going_on = self.config.ckpt_path == "last" and not self.config.overwrite
-        return going_on and (self.run / record.CODELENGTH).exists()
+        finished = (self.run / record.CODELENGTH).exists() or (self.run / record.PRICED).exists()
+        # One that was killed after its result and before its final checkpoint still has its last.
+        return going_on and finished and not (self.run / record.LAST).exists()
 
     def prepare_run_folder(self) -> str | None:
         """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.

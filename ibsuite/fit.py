@@ -43,7 +43,7 @@ def _fit(args: list[str] | None) -> int:
         return 0
     record.announce(cli.run)
     if cli.nothing_to_do:
-        return _tell_again(cli.run, cli.loggers)
+        return _tell_again(cli)
     checkpoint = cli.prepare_run_folder()
     if checkpoint:
         for logger in cli.loggers:
@@ -73,19 +73,19 @@ def _fit(args: list[str] | None) -> int:
     return 0 if finished else 1
 
 
-def _tell_again(run: Path, loggers: list) -> int:
-    """Print the result of a finished run, and hand it to loggers that may never have got it."""
+def _tell_again(cli: "SuiteCLI") -> int:
+    """Show the result of a finished run, also to loggers that may never have got it."""
     from ibsuite.cli import is_rank_zero
 
     if is_rank_zero():
-        for logger in loggers:
+        for logger in cli.loggers:
             if hasattr(logger, "begin"):
                 logger.begin()
-        _show(run, loggers)
-        for logger in loggers:
+        _show(cli)
+        for logger in cli.loggers:
             if hasattr(logger, "close"):
                 logger.close(0)
-        print(f"{run} was finished already")
+        print(f"{cli.run} was finished already")
     return 0
 
 

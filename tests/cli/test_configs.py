@@ -1,5 +1,6 @@
 """Every packaged config can be named, composed and run, and says at its top how."""
 
+import re
 from pathlib import Path
 from typing import Any
 

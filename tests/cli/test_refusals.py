@@ -42,7 +42,7 @@ REFUSALS = {
     "--trainer.logger=true": "trainer.logger is not yours to set: use --logger",
     "--trainer.fast_dev_run=true": "trainer.fast_dev_run is not yours to set",
     "--trainer.devices=abc": "`devices`",
-    "--model.network.batch_norm --seed_everything 3": "option 'model.network.batch_norm' needs a value; in a sweep",
+    "--model.network.batch_norm --seed_everything 3": "option 'model.network.batch_norm' needs a value",
     "--model={'lr':0.3}": "unknown option",
     "--model.network=LeNet": "LeNet with padding=0 leaves no pixel",
 }
