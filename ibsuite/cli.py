@@ -11,14 +11,11 @@ import os
 import shutil
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -31,10 +28,9 @@ from ibsuite import record
 from ibsuite.arguments import config_folder, expand_arguments, one_sentence
 from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, TrainingCurve
 from ibsuite.callbacks.plan import block_slice
-from ibsuite.coding import Manifest
-from ibsuite.data.preparation import KnownInputs
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
+from ibsuite.processes import check_steps, compile_steps, launcher, match_launcher
 
 NEVER_IN_THE_NAME = ("root", "download")
 """Settings of the data that say where they lie and not what they are."""
@@ -42,13 +38,6 @@ NEVER_IN_THE_NAME = ("root", "download")
 
 DECISIVE = ("precision", "gradient_clip_val", "gradient_clip_algorithm", "sync_batchnorm", "callbacks")
 """Settings of the trainer that decide the bits; the number of devices does so through rounding alone."""
-ONE_PROCESS = (
-    "--trainer.devices=1",
-    "--trainer.strategy=auto",
-    "--trainer.accelerator=auto",
-    "--trainer.enable_progress_bar=false",
-)
-"""Options with which a run's config is built where nothing is trained."""
 PLANNED = "the code plans its steps; use code.epochs, code.min_steps and code.max_steps"
 SHORTER = "for a short run use data.num_labels and code.max_steps"
 ONCE = "labels must be seen and priced exactly once"
@@ -60,7 +49,6 @@ NOT_FOR_USERS = {
     "max_steps": PLANNED,
     "min_steps": PLANNED,
     "limit_train_batches": PLANNED,
-    "accumulate_grad_batches": PLANNED,
     "fast_dev_run": SHORTER,
     "overfit_batches": SHORTER,
     "barebones": SHORTER,
@@ -106,6 +94,9 @@ class SuiteCLI(LightningCLI):
             "--threads", type=int | None, default=None, help="CPU threads; null: torch's choice."
         )
         parser.add_argument(
+            "--compile", type=bool, default=False, help="Compile training steps; pricing stays eager."
+        )
+        parser.add_argument(
             "--ckpt_path", type=str | None, default=None, help="last: go on with an unfinished run."
         )
         parser.add_argument("--overwrite", type=bool, default=False, help="Do a finished run again.")
@@ -119,7 +110,7 @@ class SuiteCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a flag without a value means true."""
-        flags = {"--dry_run", "--overwrite"}
+        flags = {"--dry_run", "--overwrite", "--compile"}
         try:
             self.config = parser.parse_args([f"{arg}=true" if arg in flags else arg for arg in args])
         except ArgumentError as error:
@@ -163,10 +154,11 @@ class SuiteCLI(LightningCLI):
             raise
 
     def before_instantiate_classes(self) -> None:
-        """Name the run folder, which depends on settings alone, and that of blocks within it."""
+        """Name the run folder, which depends on settings alone, whoever has launched how many processes."""
+        match_launcher(self.config.trainer, self.typed)
         self.whole = self.run = run_folder(self.parser, self.config)
         blocks = self.config.code.init_args.get("blocks")
-        if blocks is not None:
+        if blocks is not None:  # they have a folder of their own within it
             self.run = self.whole / record.BLOCKS / "{}-{}".format(*block_slice(blocks))
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -189,11 +181,9 @@ class SuiteCLI(LightningCLI):
         for name, instead in NOT_FOR_USERS.items():
             if config[name] != self.parser.get_default(f"trainer.{name}"):
                 raise Refusal(f"trainer.{name} is not yours to set: {instead}")
-        if config["gradient_clip_val"] and not self.model.automatic_optimization:
-            raise Refusal(
-                f"{type(self.model).__name__} steps its optimisers itself, without clipping: leave "
-                "trainer.gradient_clip_val out"
-            )
+        check_steps(self.model, config, self.config.compile)
+        if self.config.compile:
+            compile_steps(self.model)
         own = config.get("callbacks") or []
         config |= {
             "callbacks": [*(own if isinstance(own, list) else [own]), *callbacks],
@@ -208,7 +198,7 @@ class SuiteCLI(LightningCLI):
         }
         if torch.cuda.is_available() and config.get("deterministic") is None:
             config["deterministic"] = "warn"  # a receiver has to repeat the training
-        if SLURMEnvironment.detect() and not config.get("plugins"):
+        if (found := launcher()) and found.by == "SLURM" and not config.get("plugins"):
             # It would save in the middle of a stretch; requeue with --ckpt_path=last.
             config["plugins"] = [SLURMEnvironment(auto_requeue=False)]
         trainer = L.Trainer(**config)
@@ -227,6 +217,11 @@ class SuiteCLI(LightningCLI):
         # One that was killed after its result and before its final checkpoint still has its last.
         return going_on and finished and not (self.run / record.LAST).exists()
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether a signal has asked the run to stop."""
+        return any(each.asked_to_stop for each in self.trainer.callbacks if isinstance(each, SaveStretch))
+
     def prepare_run_folder(self) -> str | None:
         """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.
 
@@ -239,16 +234,15 @@ class SuiteCLI(LightningCLI):
             raise Refusal(f"no checkpoint {ckpt_path!r}; --ckpt_path=last goes on with {self.run}")
         checkpoint = str(last) if ckpt_path == "last" and last.exists() else ckpt_path
         checkpoint = None if checkpoint == "last" else checkpoint
+        # Every rank refuses alike, for nobody has written then; otherwise it is for the first to write.
+        # A run that was killed after its result and before its final checkpoint still has its last.
+        going_on = checkpoint == str(last) and self.run == self.whole
+        if not (self.config.overwrite or going_on):
+            self._keep_finished()
+        if checkpoint is None and last.exists() and not self.config.overwrite:
+            raise Refusal(f"{self.run} is unfinished: go on with --ckpt_path=last, or start with --overwrite")
         if is_rank_zero():
-            # One that was killed after its result and before its final checkpoint still has its last.
-            going_on = checkpoint == str(last) and self.run == self.whole
-            if not (self.config.overwrite or going_on):
-                self._keep_finished()
             if self.run.exists() and checkpoint is None:
-                if last.exists() and not self.config.overwrite:
-                    raise Refusal(
-                        f"{self.run} is unfinished: go on with --ckpt_path=last, or start with --overwrite"
-                    )
                 shutil.rmtree(self.run)
             self.run.mkdir(parents=True, exist_ok=True)
             repeated = self.config.clone()
@@ -291,99 +285,6 @@ def run_folder(parser: LightningArgumentParser, config: Namespace) -> Path:
     kept["trainer"] = {key: decisive["trainer"].get(key) for key in DECISIVE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return Path(config.out) / config.experiment / f"{config.seed_everything}-{digest[:8]}"
-
-
-Parts = tuple[L.LightningModule, L.LightningDataModule, L.Callback]
-"""Method, data and code of a run."""
-
-
-def finished_run(run: Path, inputs: Mapping[str, Any] | None = None) -> Parts:
-    """Method, data and code of a finished run as it ended, in evaluation mode, on this machine's device.
-
-    Args:
-        run: the run folder.
-        inputs: its ``inputs.json``, where nobody wants its data; None: they are read.
-
-    Raises:
-        Refusal: there is no final checkpoint, or it is damaged or does not fit the method.
-    """
-    path = run / record.FINAL
-    if (run / record.SOURCE).is_file():
-        raise Refusal(f"{run} has compressed a network that another run has trained; give that one")
-    if not path.is_file():
-        raise Refusal(f"{run} has no {record.FINAL}: an unfinished run; finish it with --ckpt_path=last")
-    cli = _built_as(run / record.CONFIG, inputs)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        cli.model.on_load_checkpoint(checkpoint)  # first: the network may have got another form
-        cli.model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, KeyError, EOFError, UnpicklingError):
-        raise Refusal(f"{path} is damaged, or does not fit the network of its config") from None
-    return _ready(cli, inputs)
-
-
-def sent_run(run: Path, inputs: Mapping[str, Any] | None = None) -> Parts:
-    """Method, data and code of a run as a receiver has them: weights from ``message/weights.bin`` alone.
-
-    For codes that send a network whose form stands in the config: two-part, network compression and
-    the curves of ``python -m ibsuite.compress``.
-
-    Args:
-        run: the run folder.
-        inputs: as for ``finished_run``.
-
-    Raises:
-        Refusal: there is no such file, or it is cut off, altered, or of another network.
-    """
-    path, source = run / record.WEIGHTS, run / record.SOURCE
-    if not path.is_file():
-        raise Refusal(f"{run} has no {record.WEIGHTS}: its code sends no weights, or it is unfinished")
-    cli = _built_as(source if source.is_file() else run / record.CONFIG, inputs)
-    try:
-        cli.code.receive(cli.model, path.read_bytes())
-    except ValueError as error:
-        raise Refusal(f"{path} cannot be read: {error}") from None
-    return _ready(cli, inputs)
-
-
-def receiving_run(manifest: Manifest, folder: Path, out: Path, progress: bool) -> SuiteCLI:
-    """Everything that a message's config names, untrained, for its receiver.
-
-    Args:
-        manifest: of the message.
-        folder: for the config, as a file.
-        out: folder of the receiver's own run, which is gone on with where there is one.
-        progress: show how far it is.
-    """
-    path = folder / record.CONFIG
-    path.write_text(yaml.safe_dump({**manifest.config, "threads": manifest.threads}))
-    args = [f"--config={path}", "--logger=null", f"--out={out}", "--ckpt_path=last", "--overwrite=true"]
-    args.append(f"--trainer.enable_progress_bar={str(progress).lower()}")
-    args.append(f"--trainer.accelerator={'cpu' if manifest.platform.get('device') == 'CPU' else 'auto'}")
-    if Path(record.WEIGHTS).name in manifest.streams:  # nothing is trained
-        args += ["--trainer.devices=1", "--trainer.num_nodes=1"]
-    cli = SuiteCLI(args)
-    cli.model.to(cli.trainer.strategy.root_device)
-    return cli
-
-
-def _built_as(config: Path, inputs: Mapping[str, Any] | None) -> SuiteCLI:
-    """Everything that a run's config names, untrained, for one process."""
-    one = ["--logger=null", *ONE_PROCESS]
-    if inputs is not None:
-        one.append(f"--data={KnownInputs.__module__}.{KnownInputs.__name__}")
-        one += [f"--data.num_classes={inputs['num_classes']}", f"--data.input_shape={inputs['shape']}"]
-    try:
-        return SuiteCLI([f"--config={config}", *one])
-    except Refusal as error:
-        raise Refusal(f"{config} cannot be built: {error}") from None
-
-
-def _ready(cli: SuiteCLI, inputs: Mapping[str, Any] | None) -> Parts:
-    if inputs is None:
-        cli.datamodule.trainer = cli.trainer  # batches are made on its device
-        cli.datamodule.setup("fit")
-    return cli.model.to(cli.trainer.strategy.root_device).eval(), cli.datamodule, cli.code
 
 
 def flat_settings(config: Namespace) -> dict[str, Any]:

@@ -148,9 +148,9 @@ def _curves(
 ) -> None:
     """Trace and write the curves of one trained run."""
     from ibsuite.callbacks.result import provenance
-    from ibsuite.cli import finished_run
     from ibsuite.interface import LabelSequence
     from ibsuite.reporting import draw_run
+    from ibsuite.restore import finished_run
     from ibsuite.tradeoffs import TrainedNetwork, begin_curve, trace, write_curve
 
     module, data, code = finished_run(source)

@@ -83,9 +83,9 @@ def _decoded(options: argparse.Namespace, manifest: "Manifest") -> "Tensor":
     from ibsuite.callbacks.label_message import differences
     from ibsuite.callbacks.offline import OfflineCode
     from ibsuite.callbacks.receiving import receive_two_part
-    from ibsuite.cli import receiving_run
     from ibsuite.data import inputs_only
     from ibsuite.interface import Refusal
+    from ibsuite.restore import receiving_run
 
     known, out = manifest.data, options.out or options.run / record.DECODED
     with inputs_only(known["num_classes"]), tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,5 @@
 """python -m ibsuite.fit: train a method and price labels with it."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,27 +12,32 @@ if TYPE_CHECKING:
     from ibsuite.cli import SuiteCLI
 
 
+UNFINISHED = 75
+"""Exit code of a run that was stopped and can be gone on with; EX_TEMPFAIL of sysexits.h."""
+
+
 def main(args: list[str] | None = None) -> int:
-    """Run one experiment; the process's exit code."""
+    """Run one experiment; the process's exit code: 0; 1: an error; 2: a refusal; 75: it was stopped."""
     args = sys.argv[1:] if args is None else args
     if {"-h", "--help"} & set(args):
         print(manual())
         return 0
+    from torch import distributed
+
     from ibsuite.callbacks import NotFinite
-    from ibsuite.cli import quiet
+    from ibsuite.cli import is_rank_zero, quiet
     from ibsuite.interface import Refusal
 
     quiet()
     try:
         return _fit(args)
     except (Refusal, NotFinite) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if is_rank_zero() or distributed.is_initialized():  # before that all processes refuse alike
+            print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, Refusal) else 1
 
 
 def _fit(args: list[str] | None) -> int:
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     from ibsuite.callbacks.estimate import estimate
     from ibsuite.cli import SuiteCLI, is_rank_zero
 
@@ -58,19 +62,15 @@ def _fit(args: list[str] | None) -> int:
         finished = cli.code.finished
         if is_rank_zero() and finished:
             _show(cli)
-    except SIGTERMException:  # Lightning would end with exit code 0, as a run that is finished does
-        for logger in cli.loggers:
-            if hasattr(logger, "preempted"):
-                logger.preempted()
-        print(f"{cli.run} was terminated; go on with --ckpt_path=last", file=sys.stderr)
-        return 128 + signal.SIGTERM
     finally:
         for logger in cli.loggers:
+            if cli.asked_to_stop and hasattr(logger, "preempted"):
+                logger.preempted()
             if hasattr(logger, "close"):
                 logger.close(0 if finished else 1)
-    if not finished:
+    if not finished and is_rank_zero():
         print(f"{cli.run} is unfinished; go on with --ckpt_path=last", file=sys.stderr)
-    return 0 if finished else 1
+    return 0 if finished else UNFINISHED
 
 
 def _tell_again(cli: "SuiteCLI") -> int:

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     y: Tensor
     """Labels, (n,), int64."""
     weight: float
-    """Factor on the *summed* loss of this share: the mean over ranks is then the global mean."""
+    """Factor on the *summed* loss: the mean over ranks and pieces of a step is then the global mean."""
     whole: bool = False
     """Whether every rank has this whole batch, for it is too small to be shared."""
 

@@ -71,8 +71,9 @@ def _whole(run: Path, blocks: Path) -> "SuiteCLI":
     """
     import yaml
 
-    from ibsuite.cli import ONE_PROCESS, SuiteCLI
+    from ibsuite.cli import SuiteCLI
     from ibsuite.interface import Refusal
+    from ibsuite.restore import ONE_PROCESS
 
     config = yaml.safe_load((blocks / record.CONFIG).read_text())
     config["code"]["init_args"]["blocks"] = None

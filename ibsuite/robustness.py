@@ -74,8 +74,8 @@ def _network(run: Path, split: str, most: int) -> tuple["Callable[[Tensor], Tens
     """What a finished run predicts of images from 0 to 1, the first images of a split, and their labels."""
     import torch
 
-    from ibsuite.cli import finished_run
     from ibsuite.interface import Classifier, LabelledInputs, LabelSequence, PreparedInputs, Refusal
+    from ibsuite.restore import finished_run
 
     method, data, code = finished_run(run)
     held_out = getattr(code, "validation_labels", 0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ibsuite.cli import finished_run
 from ibsuite.fit import main as fit
 from ibsuite.record import read_bottleneck, read_codelength, read_robustness
+from ibsuite.restore import finished_run
 from ibsuite.robustness import main
 
 SHORT = ["--code.min_steps=60", "--code.max_steps=60", "--code.watched=0", "--logger=null",

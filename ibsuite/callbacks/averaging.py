@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ibsuite.interface import Refusal
+
 
 class WeightAverage:
     """Exponential moving average of parameters and floating-point buffers.
@@ -15,10 +17,12 @@ class WeightAverage:
     that the start of a training is soon forgotten.
 
     Args:
-        decay: d, in [0, 1).
+        decay: d, in [0, 1); otherwise a Refusal.
     """
 
     def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise Refusal(f"code.averaging must lie in [0, 1), got {decay}")
         self.decay = decay
         self.updates = 0
         self.mean: list[Tensor] = []

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ibsuite import record
 from ibsuite.callbacks.pricing import PRICING_BATCH, evaluating, full_float32
+from ibsuite.callbacks.steps import ends_step
 from ibsuite.information import (
     Estimate,
     SeparableCritic,
@@ -125,6 +126,8 @@ class InformationPlane(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look where another of the evenly spread points has been reached."""
+        if not ends_step(trainer, batch_idx):
+            return
         self.steps += 1
         total = self._total(trainer)
         if self.steps * self.looks // total > (self.steps - 1) * self.looks // total:

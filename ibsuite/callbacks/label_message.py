@@ -19,6 +19,7 @@ from ibsuite.interface import LabelSequence
 DECISIVE = (
     "devices",
     "num_nodes",
+    "accumulate_grad_batches",
     "precision",
     "gradient_clip_val",
     "gradient_clip_algorithm",
@@ -144,6 +145,7 @@ def _decisive(path: Path) -> dict[str, Any]:
     """What of a run's config decides its predictions."""
     config = yaml.safe_load(path.read_text())
     kept = {name: config[name] for name in ("seed_everything", "threads", "data", "model", "code")}
+    kept["compile"] = config.get("compile", False)
     for name in NOT_TOLD:
         kept["data"].get("init_args", {}).pop(name, None)
     trainer = config["trainer"]

@@ -151,8 +151,8 @@ class NetworkCompressionCode(OfflineCode):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Compute with quantised weights while fine-tuning."""
-        if self.quantiser is not None:
+        """Compute with quantised weights while fine-tuning, from the first piece of a step to its last."""
+        if self.quantiser is not None and not self.quantiser.fine:
             self.quantiser.coarsen(pl_module)
 
     def on_before_optimizer_step(

@@ -31,6 +31,7 @@ from ibsuite.callbacks.pricing import price, share_buffers
 from ibsuite.callbacks.result import provenance, write_result
 from ibsuite.callbacks.retrain import Start, initialise
 from ibsuite.callbacks.sent import receive_weights
+from ibsuite.callbacks.steps import ends_step
 from ibsuite.codes import codelength_bits, log2_probabilities
 from ibsuite.coding import integer_probabilities
 from ibsuite.interface import (
@@ -78,8 +79,6 @@ class OfflineCode(L.Callback, ABC):
             raise Refusal(f"code.views and code.watched must be at least 0, got {views} and {watched}")
         if settings_compared < 1:
             raise Refusal(f"code.settings_compared must be at least 1, got {settings_compared}")
-        if averaging is not None and not 0 <= averaging < 1:
-            raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
         self.average = WeightAverage(averaging) if averaging is not None else None
         self.length = TrainingLength(epochs, min_steps, max_steps)
         self.watched, self.views = watched, views
@@ -243,6 +242,8 @@ class OfflineCode(L.Callback, ABC):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step and average the weights."""
+        if not ends_step(trainer, batch_idx):
+            return
         self.stretch_steps += 1
         self.samples_seen += self.sequence.batch_size
         if self.average:

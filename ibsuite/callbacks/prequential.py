@@ -23,6 +23,7 @@ from ibsuite.callbacks.predictions import Predictions
 from ibsuite.callbacks.pricing import price, share_buffers
 from ibsuite.callbacks.result import provenance
 from ibsuite.callbacks.retrain import Start
+from ibsuite.callbacks.steps import ends_step
 from ibsuite.callbacks.stop_rule import StopRule
 from ibsuite.callbacks.transmission import PricedBlock, Transmission
 from ibsuite.codes import check_blocks, codelength_bits, geometric_blocks
@@ -132,8 +133,6 @@ class PrequentialCode(L.Callback):
             )
         if any(t <= 0 for t in temperatures) or not temperatures:
             raise Refusal(f"code.temperatures must be positive, got {list(temperatures)}")
-        if averaging is not None and not 0 <= averaging < 1:
-            raise Refusal(f"code.averaging must lie in [0, 1), got {averaging}")
         counts = {"views": (views, 0), "members": (members, 1), "settings_compared": (settings_compared, 1)}
         for name, (given, least) in counts.items():
             if given < least:
@@ -278,8 +277,9 @@ class PrequentialCode(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step and average the weights."""
-        self.steps_done += 1
-        self.stretch_steps += 1
+        if not ends_step(trainer, batch_idx):
+            return
+        self.steps_done, self.stretch_steps = self.steps_done + 1, self.stretch_steps + 1
         self.samples_seen += self.sequence.batch_size
         if self.average:
             self.average.update(pl_module)

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
+from ibsuite.callbacks.steps import ends_step
 from ibsuite.interface import StochasticRepresentation
 from ibsuite.units import nats_to_bits
 
@@ -26,7 +27,7 @@ class TrainingCurve(L.Callback):
     ) -> None:
         """Log one row, now and then."""
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and trainer.global_step % every == 0:
+        if every and trainer.global_step % every == 0 and ends_step(trainer, batch_idx):
             row = {
                 "train/loss_bits": nats_to_bits(float(outputs["loss"])),
                 "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),

@@ -268,6 +268,7 @@ class LabelledData(L.LightningDataModule, ABC):
             "augment": self.augment,
             "rank": trainer.global_rank if trainer else 0,
             "world": trainer.world_size if trainer else 1,
+            "pieces": trainer.accumulate_grad_batches if trainer else 1,
         }
         if self.stretch is not None:
             return StretchLoader(self.stretch, **common)

@@ -22,7 +22,7 @@ def share(count: int, rank: int, world: int) -> tuple[slice, float]:
 
     The mean over ranks of factor times summed loss is the mean loss of the global batch. A batch
     that would leave a rank with a single sample, which BatchNorm cannot use, is computed whole by
-    every rank.
+    every rank. Where gradients are accumulated, every piece of a rank counts as a rank of its own.
 
     Args:
         count: Samples in the global batch.
@@ -47,6 +47,7 @@ class Batches(ABC):
         augment: Distortion of training images, or None.
         rank: Which rank this is.
         world: How many ranks share each global batch.
+        pieces: Batches into which each rank's share is cut, one after another in one optimiser step.
     """
 
     sampler: Any = None
@@ -61,14 +62,20 @@ class Batches(ABC):
         augment: Augmentation | None = None,
         rank: int = 0,
         world: int = 1,
+        pieces: int = 1,
     ) -> None:
         self.x, self.y, self.standardise = x, y, standardise
         self.batch_size, self.augment = batch_size, augment
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.pieces = rank, world, pieces
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Number of batches."""
+        """Number of batches: so many pieces of every global one."""
+        return self.steps * self.pieces
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Number of global batches, and of optimiser steps."""
 
     @abstractmethod
     def key(self) -> tuple[int, ...]:
@@ -81,14 +88,17 @@ class Batches(ABC):
     def __iter__(self) -> Iterator[Batch]:
         draws = seeds.generator(*self.key(), AUGMENT)
         for rows in self.global_batches():
-            part, weight = share(len(rows), self.rank, self.world)
-            own = rows[part]
-            x = self.standardise.unit(self.x[own])
             if self.augment is not None:
                 # Drawn for the global batch by every rank, so that the number of ranks changes nothing.
                 u = torch.rand(len(rows), self.augment.num_draws, generator=draws)
-                x = self.augment(x, u[part].to(x.device, non_blocking=True))
-            yield Batch(self.standardise(x), self.y[own], weight, whole=part == slice(None))
+            for piece in range(self.pieces):
+                rank, world = self.rank + piece * self.world, self.world * self.pieces
+                part, weight = share(len(rows), rank, world)
+                own = rows[part]
+                x = self.standardise.unit(self.x[own])
+                if self.augment is not None:
+                    x = self.augment(x, u[part].to(x.device, non_blocking=True))
+                yield Batch(self.standardise(x), self.y[own], weight, whole=part == slice(None))
 
 
 class StretchLoader(Batches):
@@ -107,7 +117,9 @@ class StretchLoader(Batches):
         self.stretch = stretch
         self.augment = self.augment if stretch.augmented else None
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
+        """Those of the stretch."""
         return self.stretch.steps
 
     def key(self) -> tuple[int, ...]:
@@ -120,7 +132,7 @@ class StretchLoader(Batches):
         rows, size = self.stretch.rows.cpu(), self.batch_size
         passes = math.ceil(max(DRAWN_AHEAD, size) / len(rows))
         stream = rows[:0].to(self.x.device)
-        for _ in range(len(self)):
+        for _ in range(self.steps):
             if len(stream) < size:
                 drawn = torch.cat([torch.randperm(len(rows), generator=shuffle) for _ in range(passes)])
                 stream = torch.cat([stream, rows[drawn].to(self.x.device)])
@@ -146,7 +158,9 @@ class EpochLoader(Batches):
         """Say which epoch the next walk is."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
+        """Global batches in an epoch."""
         return math.ceil(len(self.y) / self.batch_size)
 
     def key(self) -> tuple[int, ...]:

@@ -46,6 +46,8 @@ class ConstrainedVIB(RepresentationMethod):
         decay: how the learning rate falls after the warm-up.
     """
 
+    whole_batch = True
+
     def __init__(
         self,
         network: nn.Module,

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from ibsuite.compression import LogisticMixture
 from ibsuite.interface import Batch, LabelSequence, Message, Quantised, Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
-from ibsuite.methods.schedules import Decay
+from ibsuite.methods.schedules import Decay, risen
 
 STEP_FROM_ZERO = 0.1
 """First step of a tensor that is all zeros at first, as biases are."""
@@ -92,9 +92,7 @@ class EntropyPenalised(CrossEntropy):
         """Length per label; shares are weighted so that the mean over ranks is that of the global batch."""
         data: LabelSequence = self.trainer.datamodule  # type: ignore[attr-defined]
         labels = data.num_labels if data.stretch is None else len(data.stretch.rows)
-        steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
-        progress = self.lr_schedulers().last_epoch / steps  # type: ignore[union-attr]
-        weight = min(1.0, progress / self.length_warmup) if self.length_warmup else 1.0
+        weight = risen(self, self.length_warmup)
         return super().training_step(batch, batch_idx) + self.length_nats() * (weight / labels)
 
     def quantised(self) -> Message:

@@ -44,6 +44,8 @@ class NonlinearIB(RepresentationMethod):
         decay: how the learning rate falls after the warm-up.
     """
 
+    whole_batch = True
+
     def __init__(
         self,
         network: nn.Module,

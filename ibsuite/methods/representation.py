@@ -35,6 +35,8 @@ class RepresentationMethod(CrossEntropy):
     """
 
     network: Bottleneck
+    whole_batch = False
+    """Whether the loss looks at the global batch as a whole, so that it is no sum over pieces."""
 
     def __init__(
         self,
@@ -65,6 +67,14 @@ class RepresentationMethod(CrossEntropy):
         logits = self.network.decoder(encoding.sample(noise)).flatten(0, 1)
         nats = F.cross_entropy(logits, batch.y.repeat(self.samples), reduction="sum")
         return encoding, noise, nats / self.samples
+
+    def setup(self, stage: str) -> None:
+        """Refuse to be trained in pieces, where the loss is no sum over them."""
+        if self.whole_batch and self.trainer.accumulate_grad_batches > 1:
+            raise Refusal(
+                f"{type(self).__name__} looks at a batch as a whole: leave "
+                "trainer.accumulate_grad_batches out"
+            )
 
     @staticmethod
     def everyone(batch: Batch) -> GlobalBatch:

@@ -1,7 +1,9 @@
-"""Learning-rate schedules as functions of how much of a training is done."""
+"""Schedules as functions of how much of a training is done: of learning rates, and of weights in a loss."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
+
+import torch
 
 from ibsuite.interface import Refusal
 
@@ -33,3 +35,17 @@ def learning_rate_factor(progress: float, warmup: float, decay: Decay, hold: flo
     if decay == "exponential":
         return float(EXPONENTIAL_END ** (1.0 - left))
     return left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
+
+
+@torch.compiler.disable(reason="a number of the step, which would be compiled in as if it were a constant")
+def risen(method: Any, share: float) -> float:
+    """How far a weight in the loss of ``method`` has risen from 0, linearly, to 1.
+
+    Args:
+        method: a LightningModule that is being trained.
+        share: of the training in which the weight rises; 0: it is 1 from the start.
+    """
+    if not share:
+        return 1.0
+    steps = method.training_steps or int(method.trainer.estimated_stepping_batches)
+    return min(1.0, method.lr_schedulers().last_epoch / steps / share)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ibsuite import nn as networks
 from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal, Standardised
-from ibsuite.methods.schedules import Decay, learning_rate_factor
+from ibsuite.methods.schedules import Decay, learning_rate_factor, risen
 from ibsuite.nn import Prior, make_bayesian, posterior, pristine_state, recenter, reset_network
 from ibsuite.nn.bayesian import Center, Sampling
 
@@ -92,8 +92,7 @@ class Variational(L.LightningModule):
         """KL(q || p) over all weights, weighed by its warm-up, for one of the labels trained on."""
         data: LabelSequence = self.trainer.datamodule  # type: ignore[attr-defined]
         labels = data.num_labels if data.stretch is None else len(data.stretch.rows)
-        progress = self.lr_schedulers().last_epoch / self._steps()  # type: ignore[union-attr]
-        weight = min(1.0, progress / self.kl_warmup) if self.kl_warmup else 1.0
+        weight = risen(self, self.kl_warmup)
         kl_nats = [self.prior.kl_nats(mean, std) for mean, std in posterior(self.network).values()]
         return torch.stack(kl_nats).sum() * (weight / labels)
 

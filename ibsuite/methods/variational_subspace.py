@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from ibsuite import nn as networks
 from ibsuite.compression.subspaces import ProjectionKind
 from ibsuite.interface import Batch, Divergence, LabelSequence, Refusal, Standardised
-from ibsuite.methods.schedules import Decay
+from ibsuite.methods.schedules import Decay, risen
 from ibsuite.methods.subspace import Subspace
 from ibsuite.nn import Prior
 from ibsuite.nn.bayesian import Gaussian
@@ -75,9 +75,7 @@ class VariationalSubspace(Subspace):
         """Length per label; shares are weighted so that the mean over ranks is that of the global batch."""
         data: LabelSequence = self.trainer.datamodule  # type: ignore[attr-defined]
         labels = data.num_labels if data.stretch is None else len(data.stretch.rows)
-        steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
-        progress = self.lr_schedulers().last_epoch / steps  # type: ignore[union-attr]
-        weight = min(1.0, progress / self.kl_warmup) if self.kl_warmup else 1.0
+        weight = risen(self, self.kl_warmup)
         kl_nats = self.prior.kl_nats(self.z, F.softplus(self.z_rho))
         return super().training_step(batch, batch_idx) + kl_nats * (weight / labels)
 

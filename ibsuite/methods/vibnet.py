@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ibsuite.interface import Batch, GateReading, Refusal
 from ibsuite.methods.cross_entropy import CrossEntropy
-from ibsuite.methods.schedules import Decay
+from ibsuite.methods.schedules import Decay, risen
 from ibsuite.nn import gate_places, gate_units, layer_chain, small_network
 from ibsuite.nn.chain import WEIGHTED, outputs
 from ibsuite.nn.gates import INPUT, InformationGate, gated
@@ -134,12 +134,7 @@ class VIBNet(CrossEntropy):
         loss = self.distortion_nats(batch) * batch.weight
         if not self.compressing or not self.places:
             return loss
-        gamma = self.gamma
-        if self.gamma_warmup:
-            steps = self.training_steps or int(self.trainer.estimated_stepping_batches)
-            progress = self.lr_schedulers().last_epoch / steps  # type: ignore[union-attr]
-            gamma *= min(1.0, progress / self.gamma_warmup)
-        return loss + gamma * self.rate_nats()
+        return loss + self.gamma * risen(self, self.gamma_warmup) * self.rate_nats()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The network's, and the gates' with a learning rate of their own and no weight decay."""

@@ -11,12 +11,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from ibsuite import record
-from ibsuite.cli import finished_run, quiet, sent_run
+from ibsuite.cli import quiet
 from ibsuite.data.preparation import prepare
 from ibsuite.interface import Classifier, Refusal, WeightPosterior
 from ibsuite.nn import load_network
 from ibsuite.nn.given import given_network
 from ibsuite.reporting import find_runs, load_run
+from ibsuite.restore import finished_run, sent_run
 
 
 class LoadedNetwork(nn.Module):

@@ -11,15 +11,15 @@ import pytest
 from compress_runs import compressed, trained
 
 import ibsuite.cli
-from ibsuite.cli import sent_run
 from ibsuite.interface import Refusal
 from ibsuite.record import read_codelength
+from ibsuite.restore import sent_run
 
 RECEIVER = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from ibsuite.cli import quiet, sent_run
+from ibsuite.cli import quiet; from ibsuite.restore import sent_run
 
 quiet()
 for name in sys.argv[1:]:
