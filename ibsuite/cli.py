@@ -220,7 +220,8 @@ class SuiteCLI(LightningCLI):
     @property
     def asked_to_stop(self) -> bool:
         """Whether a signal has asked the run to stop."""
-        return any(each.asked_to_stop for each in self.trainer.callbacks if isinstance(each, SaveStretch))
+        trainer: Any = self.trainer
+        return any(each.asked_to_stop for each in trainer.callbacks if isinstance(each, SaveStretch))
 
     def prepare_run_folder(self) -> str | None:
         """Make the run folder and write ``config.yaml``; the checkpoint to go on with, if any.

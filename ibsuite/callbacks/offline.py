@@ -28,7 +28,7 @@ from ibsuite.callbacks.layer_information import layer_row
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
 from ibsuite.callbacks.pricing import price, share_buffers
-from ibsuite.callbacks.result import provenance, write_result
+from ibsuite.callbacks.result import provenance, training_cost, write_result
 from ibsuite.callbacks.retrain import Start, initialise
 from ibsuite.callbacks.sent import receive_weights
 from ibsuite.callbacks.steps import ends_step
@@ -306,8 +306,7 @@ class OfflineCode(L.Callback, ABC):
         self.hand_over(trainer, module)
         total = math.fsum(described.charges.values())
         self.tell_loggers(trainer, {"code/total_bits": total})
-        cost = {"seconds": self.seconds, "optimiser_steps": float(trainer.global_step),
-                "samples_seen": float(self.samples_seen), "devices": float(trainer.world_size)}  # fmt: skip
+        cost = training_cost(trainer, self.seconds, self.samples_seen)
         if not trainer.is_global_zero:
             return
         run, n = Path(trainer.default_root_dir), self.sequence.num_labels

@@ -21,7 +21,7 @@ from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, some_blocks, what_is_ahead
 from ibsuite.callbacks.predictions import Predictions
 from ibsuite.callbacks.pricing import price, share_buffers
-from ibsuite.callbacks.result import provenance
+from ibsuite.callbacks.result import provenance, training_cost
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.steps import ends_step
 from ibsuite.callbacks.stop_rule import StopRule
@@ -312,20 +312,16 @@ class PrequentialCode(L.Callback):
         if self.receiver:
             self.receiver.finish(final_sha256)
         elif trainer.is_global_zero:
-            cost = {
-                "seconds": self._seconds,
-                "optimiser_steps": float(trainer.global_step),
-                "samples_seen": float(self.samples_seen),
-                "devices": float(trainer.world_size),
-            }
-            run = Path(trainer.default_root_dir)
+            run, cost = (
+                Path(trainer.default_root_dir),
+                training_cost(trainer, self._seconds, self.samples_seen),
+            )
             self.priced.write(run, self.seed, cost, self.provenance, final_sha256)
 
     # What happens at a stop and at the end of a training
 
     def _next_stretch(self) -> Stretch:
-        now = self._now
-        ends = (0, *now.ends)
+        now, ends = self._now, (0, *self._now.ends)
         rows = torch.arange(now.prefix)
         if self.stop_rule and not now.final:
             rows = self.stop_rule.split(now.prefix)[0]
@@ -370,8 +366,15 @@ class PrequentialCode(L.Callback):
     def _identity(self) -> list[str]:
         """What a run must share with a checkpoint to go on from it."""
         labels = self.message.identity if self.message else f"unsent {self.sequence.labels_sha256}"
-        data = (self.sequence.order_sha256, labels)
-        return [str(self.seed), *data, str(self.trainings), str(self.temperatures), str(self.mixture)]
+        known = (
+            self.seed,
+            self.sequence.order_sha256,
+            labels,
+            self.trainings,
+            self.temperatures,
+            self.mixture,
+        )
+        return list(map(str, known))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is, and all that has been priced."""

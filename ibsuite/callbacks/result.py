@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import numpy as np
 import torch
 
@@ -24,6 +25,17 @@ def provenance(device: torch.device) -> dict[str, Any]:
     found["versions"]["device"] = torch.cuda.get_device_name(device) if cuda else device.type.upper()
     found["versions"]["threads"] = str(torch.get_num_threads())
     return found
+
+
+def training_cost(trainer: L.Trainer, seconds: float, samples_seen: int) -> dict[str, float]:
+    """What a training has taken: seconds, optimiser steps, samples, devices."""
+    steps, devices = float(trainer.global_step), float(trainer.world_size)
+    return {
+        "seconds": seconds,
+        "optimiser_steps": steps,
+        "samples_seen": float(samples_seen),
+        "devices": devices,
+    }
 
 
 def write_result(

@@ -61,7 +61,7 @@ def run_trials(
             study_name=sweep.name,
             sampler=_sampler(sweep),
             pruner=_pruner(sweep.early_terminate),
-            direction=sweep.goal,
+            direction=sweep.goal,  # type: ignore[arg-type]
             load_if_exists=True,
         )
         made = 0
