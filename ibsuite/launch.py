@@ -132,6 +132,13 @@ class Worker:
         if self.process.returncode or not self.job.blocks:
             self.output.seek(0)
             print(self.output.read(), file=sys.stderr if self.process.returncode else sys.stdout, flush=True)
+        self.output.close()
+
+    def end(self) -> None:
+        """End it now."""
+        self.process.terminate()
+        self.process.wait()
+        self.output.close()
 
 
 def run_jobs(jobs: Sequence[Job], workers: int) -> int:
@@ -156,9 +163,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> int:
             time.sleep(0.05)
     finally:
         for worker in running:
-            worker.process.terminate()
-        for worker in running:
-            worker.process.wait()
+            worker.end()
     return 0
 
 

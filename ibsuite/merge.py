@@ -5,6 +5,7 @@ Only what a call needs is imported, so that ``--help`` and a mistyped path answe
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,11 +48,11 @@ def _merge(run: Path, overwrite: bool) -> None:
     if (run / record.LAST).exists():
         raise Refusal(f"{run} is also being done as a whole; remove its checkpoints/ to merge its blocks")
     found = kept_blocks(run)
-    cli = _whole(run, found[-1].folder)
+    cli, config = _whole(run, found[-1].folder)
     data: Any = cli.datamodule
     data.prepare_data()
     data.setup("fit")
-    logged = merge_blocks(cli.code, data, found, run)
+    logged = merge_blocks(cli.code, data, found, run, config)
     for logger in cli.loggers:
         for step, row in metrics(found, logged):
             logger.log_metrics(row, step=step)
@@ -63,8 +64,8 @@ def _merge(run: Path, overwrite: bool) -> None:
                 logger.close(0)
 
 
-def _whole(run: Path, blocks: Path) -> "SuiteCLI":
-    """All that the config of some blocks names, for their whole run; the config becomes that of the run.
+def _whole(run: Path, blocks: Path) -> tuple["SuiteCLI", str]:
+    """All that the config of some blocks names, for their whole run, and the config of that.
 
     Raises:
         Refusal: it is the config of another run.
@@ -77,16 +78,15 @@ def _whole(run: Path, blocks: Path) -> "SuiteCLI":
 
     config = yaml.safe_load((blocks / record.CONFIG).read_text())
     config["code"]["init_args"]["blocks"] = None
-    path = run / record.CONFIG
-    temporary = path.with_name("config.part.yaml")
-    temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(config, sort_keys=False)
     place = [f"--out={run.parent.parent}", f"--experiment={run.parent.name}"]
-    cli = SuiteCLI([f"--config={temporary}", *ONE_PROCESS, *place])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / record.CONFIG
+        path.write_text(text)
+        cli = SuiteCLI([f"--config={path}", *ONE_PROCESS, *place])
     if cli.run.name != run.name:
-        temporary.unlink()
         raise Refusal(f"{blocks / record.CONFIG} is that of the run {cli.run.name}, not of {run.name}")
-    temporary.replace(path)
-    return cli
+    return cli, text
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,7 +64,11 @@ def _origin(kept: Kept) -> dict[str, Any]:
 
 
 def merge_blocks(
-    code: PrequentialCode, sequence: LabelSequence, found: Sequence[Kept], run: Path
+    code: PrequentialCode,
+    sequence: LabelSequence,
+    found: Sequence[Kept],
+    run: Path,
+    config: str | None = None,
 ) -> dict[float, dict[str, float]]:
     """Mix blocks and write result, message and final checkpoint into the run folder.
 
@@ -72,7 +76,8 @@ def merge_blocks(
         code: of the whole run, as its config says.
         sequence: the labels.
         found: what ``kept_blocks`` gave.
-        run: the run folder, with its config.
+        run: the run folder.
+        config: what its ``config.yaml`` is to hold; None: it is there.
 
     Returns:
         What is logged of each block, by the number of labels sent.
@@ -97,6 +102,8 @@ def merge_blocks(
             else f"block {first} is missing: run it"
         )
         raise Refusal(f"{what} with --code.blocks={first}:{last + 1} --ckpt_path=last")
+    if config is not None:
+        (run / record.CONFIG).write_text(config)
     transmission, logged, before = code.transmission(sequence, plan), {}, 0.0
     if code.message:
         code.message.connect(sequence, plan)

@@ -13,6 +13,7 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import small_code
 
+from ibsuite.callbacks.merging import kept_blocks, merge_blocks
 from ibsuite.data import Affine, Digits
 from ibsuite.interface import Refusal
 
@@ -129,3 +130,26 @@ def test_g11_a_checkpoint_from_inside_a_stretch_is_refused(fit: Callable[..., An
     again = {"folder": "again", "callbacks": (inside,)}
     with pytest.raises(Refusal, match="between two stops"):
         fit(digits(), small_code(views=1), ckpt_path=str(fifth), **again)
+
+
+def test_g11_killed_blocks_go_on_and_are_merged_to_the_same_bits(
+    fit: Callable[..., Any], tmp_path: Path
+) -> None:
+    fit(digits(), small_code(**SETTINGS), folder="unbroken")
+    fit(digits(), small_code(blocks="1:2", **SETTINGS), folder="run/blocks/1-2")
+    killed = multiprocessing.get_context("fork").Process(
+        target=fit,
+        args=(digits(), small_code(blocks="2:6", **SETTINGS)),
+        kwargs={"folder": "run/blocks/2-6", "callbacks": (KillAt(15),)},
+    )
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    last = tmp_path / "run" / "blocks" / "2-6" / "checkpoints" / "last.ckpt"
+    code, data = small_code(**SETTINGS), digits()
+    data.setup("fit")
+    with pytest.raises(Refusal, match="blocks 2 to 5 are missing"):
+        merge_blocks(code, data, kept_blocks(tmp_path / "run"), tmp_path / "run")
+    fit(digits(), small_code(blocks="2:6", **SETTINGS), folder="run/blocks/2-6", ckpt_path=str(last))
+    merge_blocks(code, data, kept_blocks(tmp_path / "run"), tmp_path / "run")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "unbroken")
