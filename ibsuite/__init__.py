@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ibsuite.python import load
+    from ibsuite.python import code, load
 
 __version__ = "0.2.0"
-__all__ = ["load"]
+__all__ = ["code", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ from ibsuite.callbacks import CodingProgress, SaveStretch, StopWhenNotFinite, Tr
 from ibsuite.callbacks.plan import block_slice
 from ibsuite.interface import Refusal
 from ibsuite.loggers import MetricsTable, WeightsAndBiases
+from ibsuite.methods.own import PlannedTrainer, as_classifier
 from ibsuite.processes import check_steps, compile_steps, launcher, match_launcher
 
 NEVER_IN_THE_NAME = ("root", "download")
@@ -119,7 +120,7 @@ class SuiteCLI(LightningCLI):
 
     def _keep_link_targets(self) -> None:
         """Put back the targets of links, which the config library drops where a config interpolates."""
-        network = self.config.model.init_args.get("network")
+        network = self.config.model.get("init_args", {}).get("network")
         if network is None:
             return
         module, _, name = network.class_path.rpartition(".")
@@ -127,6 +128,9 @@ class SuiteCLI(LightningCLI):
         for target in ("num_classes", "input_shape"):
             if target in accepted and target not in network.init_args:
                 network.init_args[target] = None
+
+    def _add_instantiators(self) -> None:
+        """Not Lightning's: they keep hyperparameters in the method, and fail where it has no network."""
 
     def known_options(self) -> list[str]:
         """Options of the trainer and of the classes that the user's configs name."""
@@ -143,6 +147,7 @@ class SuiteCLI(LightningCLI):
         """Build everything; what a constructor refuses is told as it said it."""
         try:
             super().instantiate_classes()
+            self.model = as_classifier(self.model)
         except Exception as error:
             cause: BaseException | None = error
             while cause is not None:
@@ -201,7 +206,7 @@ class SuiteCLI(LightningCLI):
         if (found := launcher()) and found.by == "SLURM" and not config.get("plugins"):
             # It would save in the middle of a stretch; requeue with --ckpt_path=last.
             config["plugins"] = [SLURMEnvironment(auto_requeue=False)]
-        trainer = L.Trainer(**config)
+        trainer = PlannedTrainer(**config)
         if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
             raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
         launched = getattr(trainer.strategy, "_start_method", "popen")

@@ -48,6 +48,21 @@ def _fit(args: list[str] | None) -> int:
     record.announce(cli.run)
     if cli.nothing_to_do:
         return _tell_again(cli)
+    finished = carry_out(cli)
+    if not finished and is_rank_zero():
+        print(f"{cli.run} is unfinished; go on with --ckpt_path=last", file=sys.stderr)
+    return 0 if finished else UNFINISHED
+
+
+def carry_out(cli: "SuiteCLI", show: bool = True) -> bool:
+    """Do the run that ``cli`` names, or go on with it; whether it is finished.
+
+    Args:
+        cli: parsed and built.
+        show: print its tables.
+    """
+    from ibsuite.cli import is_rank_zero
+
     checkpoint = cli.prepare_run_folder()
     if checkpoint:
         for logger in cli.loggers:
@@ -59,18 +74,16 @@ def _fit(args: list[str] | None) -> int:
     finished = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-        finished = cli.code.finished
+        finished = bool(cli.code.finished)
         if is_rank_zero() and finished:
-            _show(cli)
+            _show(cli, show)
     finally:
         for logger in cli.loggers:
             if cli.asked_to_stop and hasattr(logger, "preempted"):
                 logger.preempted()
             if hasattr(logger, "close"):
                 logger.close(0 if finished else 1)
-    if not finished and is_rank_zero():
-        print(f"{cli.run} is unfinished; go on with --ckpt_path=last", file=sys.stderr)
-    return 0 if finished else UNFINISHED
+    return finished
 
 
 def _tell_again(cli: "SuiteCLI") -> int:
@@ -81,7 +94,7 @@ def _tell_again(cli: "SuiteCLI") -> int:
         for logger in cli.loggers:
             if hasattr(logger, "begin"):
                 logger.begin()
-        _show(cli)
+        _show(cli, True)
         for logger in cli.loggers:
             if hasattr(logger, "close"):
                 logger.close(0)
@@ -114,13 +127,13 @@ def _steps_done(checkpoint: str) -> int:
     return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])
 
 
-def _show(cli: "SuiteCLI") -> None:
-    """Show the result, or say what is to be done with blocks that were done apart."""
+def _show(cli: "SuiteCLI", show: bool) -> None:
+    """Hand over the result, or say what is to be done with blocks that were done apart."""
     from ibsuite.reporting import show_result
 
     if cli.run == cli.whole:
-        show_result(cli.run, cli.loggers)
-    else:
+        show_result(cli.run, cli.loggers, show)
+    elif show:
         print(
             f"{cli.run}: when all blocks are there, `python -m ibsuite.merge {cli.whole}` makes a run of them"
         )

@@ -329,10 +329,12 @@ def provenance() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions |= {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     versions |= {"cores": str(cores)}
-    module = Path(sys.argv[0]).stem
+    program = Path(sys.argv[0])
+    ours = Path(__file__).with_name(f"{program.stem}.py").is_file()
+    started = ["-m", f"ibsuite.{program.stem}"] if ours else [program.name]
     return {
         "versions": versions,
-        "command": shlex.join(["python", "-m", f"ibsuite.{module}", *sys.argv[1:]]),
+        "command": shlex.join(["python", *started, *sys.argv[1:]]),
         "git_commit": _git_commit(),
     }
 

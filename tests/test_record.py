@@ -119,11 +119,18 @@ def test_tables(tmp_path: Path) -> None:
         assert list(csv.DictReader(file)) == [{"block": "0", "bits": "24.5"}, {"block": "1", "bits": "20.0"}]
 
 
-def test_provenance_fits_the_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("/x/ibsuite/fit.py", "python -m ibsuite.fit --a=1"), ("/x/probe.py", "python probe.py --a=1")],
+)
+def test_provenance_fits_the_document(
+    tmp_path: Path, program: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [program, "--a=1"])
     found = codelength(**record.provenance())
     record.write_codelength(tmp_path, found)
     document = record.read_codelength(tmp_path)
-    assert document["command"].startswith("python -m ibsuite.")
+    assert document["command"] == said
     assert {"torch", "python", "platform", "cores"} <= document["versions"].keys()
 
 

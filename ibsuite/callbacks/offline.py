@@ -27,7 +27,7 @@ from ibsuite.callbacks.label_message import write_message
 from ibsuite.callbacks.layer_information import layer_row
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import TrainingLength
-from ibsuite.callbacks.pricing import price, share_buffers
+from ibsuite.callbacks.pricing import check_logits, price, share_buffers
 from ibsuite.callbacks.result import provenance, training_cost, write_result
 from ibsuite.callbacks.retrain import Start, initialise
 from ibsuite.callbacks.sent import receive_weights
@@ -208,6 +208,7 @@ class OfflineCode(L.Callback, ABC):
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal(f"{type(self).__name__} needs a method that classifies and labelled data")
         self.check(pl_module, sequence)
+        check_logits(pl_module, sequence)
         if self.views:
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
         missing = set(range(sequence.num_classes)) - set(sequence.labels.unique().tolist())

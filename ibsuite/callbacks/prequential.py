@@ -20,7 +20,7 @@ from ibsuite.callbacks.label_message import parameters_sha256
 from ibsuite.callbacks.no_peeking import refuse_peeking
 from ibsuite.callbacks.plan import Training, TrainingLength, plan_trainings, some_blocks, what_is_ahead
 from ibsuite.callbacks.predictions import Predictions
-from ibsuite.callbacks.pricing import price, share_buffers
+from ibsuite.callbacks.pricing import check_logits, price, share_buffers
 from ibsuite.callbacks.result import provenance, training_cost
 from ibsuite.callbacks.retrain import Start
 from ibsuite.callbacks.steps import ends_step
@@ -139,7 +139,7 @@ class PrequentialCode(L.Callback):
                 raise Refusal(f"code.{name} must be at least {least}, got {given}")
         if blocks is not None and start == "warm":
             raise Refusal(
-                "code.blocks needs code.start=fresh: a warm start begins at the network of the block before"
+                "code.blocks needs code.start=fresh: a warm start begins where the last block ended"
             )
         self.first_block, self.ratio, self.block_ends, self.blocks = first_block, ratio, block_ends, blocks
         self.length = TrainingLength(epochs, min_steps, max_steps)
@@ -191,7 +191,8 @@ class PrequentialCode(L.Callback):
         name = "final model" if training.final else f"block {training.block}"
         name += f", network {training.member + 1} of {self.members}" if self.members > 1 else ""
         text = f"{name} · {training.prefix} labels sent · {self.priced.so_far}"
-        return Status(self._steps_before + self.steps_done, sum(t.steps for t in self.trainings), text)
+        steps = [each.steps for each in self.trainings]
+        return Status(sum(steps[: self.training]) + self.steps_done, sum(steps), text)
 
     @property
     def finished(self) -> bool:
@@ -220,10 +221,6 @@ class PrequentialCode(L.Callback):
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.began
 
-    @property
-    def _steps_before(self) -> int:
-        return sum(t.steps for t in self.trainings[: self.training])
-
     # Lightning's hooks
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -233,6 +230,7 @@ class PrequentialCode(L.Callback):
         sequence = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, Classifier) or not isinstance(sequence, LabelSequence):
             raise Refusal("prequential coding needs a method that classifies and labelled data")
+        check_logits(pl_module, sequence)
         if self.start.kind == "warm" and isinstance(pl_module, Coordinates):
             raise Refusal("coordinates mean nothing in another block's subspace: use code.start=fresh")
         self.sequence, plan = sequence, self.plan(sequence)
@@ -244,9 +242,11 @@ class PrequentialCode(L.Callback):
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
         self.provenance = provenance(trainer.strategy.root_device)
         pl_module.training_steps = self._now.steps
-        transmission = self.transmission(sequence, plan)
-        self.priced = transmission if self.blocks is None else KeptBlocks(sequence, plan)
-        self.predictions = transmission.predictions
+        whole = self.transmission(sequence, plan)
+        self.predictions, self.priced = (
+            whole.predictions,
+            KeptBlocks(sequence, plan) if self.blocks else whole,
+        )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Point the data at the first stretch, or at the one where a resumed run goes on."""

@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 
-from ibsuite.interface import Classifier, LabelledInputs
+from ibsuite.interface import Classifier, LabelledInputs, LabelSequence, Refusal
 
 PRICING_BATCH = 512
 """Fixed, so that ranks take whole batches and every world size does the same arithmetic."""
@@ -100,6 +100,36 @@ def logits_at(
                 x = sequence.inputs(some, device, view)
                 logits[start : start + len(some)] += classifier.logits(x).float() / (views + 1)
     return logits
+
+
+def check_logits(module: Classifier, sequence: LabelSequence) -> None:
+    """Refuse a method whose logits could not be priced, before it is trained; two inputs are looked at.
+
+    Raises:
+        Refusal: it cannot take the inputs, gives anything but (n, num_classes) numbers, gives
+            probabilities, or other numbers the next time.
+    """
+    assert isinstance(module, L.LightningModule)
+    network = getattr(module, "network", module)
+    name = type(getattr(network, "network", network)).__name__
+    x = sequence.inputs(torch.arange(min(2, sequence.num_labels)), module.device)
+    with torch.random.fork_rng(), torch.inference_mode(), evaluating(module):
+        try:
+            logits, again = module.logits(x), module.logits(x)
+        except (RuntimeError, ValueError, IndexError) as error:
+            said = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            raise Refusal(f"{name} cannot take inputs of shape {tuple(x.shape)}: {said[0]}") from error
+    wanted = (len(x), sequence.num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise Refusal(f"{name} gives {found} for inputs of shape {tuple(x.shape)}; logits are {wanted}")
+    if (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(len(x), device=x.device)):
+        raise Refusal(f"{name} gives probabilities; leave the softmax out, for logits are what is priced")
+    if not torch.allclose(logits, again, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise Refusal(
+            f"{name} gives other logits the next time: in evaluation mode nothing may be random (use "
+            "nn.Dropout, not functional.dropout)"
+        )
 
 
 def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:

@@ -30,8 +30,26 @@ def given_network(network: nn.Module | None) -> Iterator[None]:
         _given.reset(token)
 
 
+def kept_parameters(network: nn.Module) -> list[str]:
+    """Names of parameters that start every training from the values they have: no layer draws them anew.
+
+    Those that are the same number everywhere, like a scale of ones, are left out.
+    """
+    drawn = {
+        id(parameter)
+        for module in network.modules()
+        if hasattr(module, "reset_parameters") or hasattr(module, "_reset_parameters")
+        for parameter in module.parameters()
+    }
+    return [
+        name
+        for name, parameter in network.named_parameters()
+        if id(parameter) not in drawn and parameter.numel() and (parameter != parameter.flatten()[0]).any()
+    ]
+
+
 def network_sha256(network: nn.Module) -> str:
-    """Sixteen hex digits of what a network is: layers, source of classes that are no library's, tensors."""
+    """Sixteen hex digits of an untrained network: layers, source of the user's classes, values that stay."""
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(network)).encode())
     for kind in dict.fromkeys(type(module) for module in network.modules()):
         if kind.__module__.partition(".")[0] not in ("torch", "lightning", "torchmetrics"):
@@ -39,8 +57,11 @@ def network_sha256(network: nn.Module) -> str:
                 digest.update(inspect.getsource(kind).encode())
             except (OSError, TypeError):  # typed into an interpreter
                 digest.update(kind.__qualname__.encode())
+    kept = {*kept_parameters(network), *(name for name, _ in network.named_buffers())}
     for name, tensor in named_tensors(network).items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if name in kept:
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -9,13 +9,14 @@ from ibsuite.reporting.runs import load_run
 from ibsuite.reporting.show import draw_run, print_run
 
 
-def show_result(run: Path, loggers: Sequence[Any]) -> None:
-    """Draw the figures, hand the result to the loggers, and print the tables."""
+def show_result(run: Path, loggers: Sequence[Any], tables: bool = True) -> None:
+    """Draw the figures, hand the result to the loggers, and print the tables where they are wanted."""
     figures = draw_run(run)
-    print_run(run)
     loaded = load_run(run)
     result = loaded.document
-    if result["manifest_bits"]:
+    if tables:
+        print_run(run)
+    if tables and result["manifest_bits"]:
         print(
             f"message: {result['measured_bits'] // 8:,} bytes; open it with `python -m ibsuite.decode {run}`"
         )

@@ -123,8 +123,9 @@ def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
         'python -m ibsuite.fit --seed_everything=0'
     """
     words = _words(commands[0])
-    if words[:3] in (["python", "-m", f"ibsuite.{name}"] for name in ("switch", "compress")):
-        # The seeds are those of the runs that the command names.
+    ours = words[:2] == ["python", "-m"]
+    if not ours or words[2] in ("ibsuite.switch", "ibsuite.compress"):
+        # The seeds are those of the runs that the command names, or in a program of the user's.
         return "; ".join(dict.fromkeys(shlex.join(_words(line)) for line in commands))
     if len(seeds) == 1:
         return shlex.join([*words, f"--seed_everything={seeds[0]}"])

@@ -136,6 +136,10 @@ def test_switches_are_repeated_by_their_own_commands(make_run):
     )
 
 
+def test_a_program_of_the_users_is_repeated_as_it_was() -> None:
+    assert command(["python /home/me/probe.py --layer 6"] * 2, [0, 1]) == "python probe.py --layer=6"
+
+
 def test_options_of_compress_keep_all_their_values() -> None:
     line = "python -m ibsuite.compress runs/net --kept 0.1 0.3 --out /x/y --wandb"
     assert command([line, line], [0, 1]) == "python -m ibsuite.compress runs/net --kept 0.1 0.3 --wandb"
