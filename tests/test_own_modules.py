@@ -73,7 +73,7 @@ def test_it_is_trained_as_it_says_for_every_block(fit: Callable[..., Any], kind:
     module = as_classifier(kind())
     code = fit(method=module, code=small_code())
     steps = [training.steps for training in code.trainings]
-    assert all(row["bits"] > 0 for row in code.predictions.rows)
+    assert all(row["bits"] > 0 for row in code.priced.predictions.rows)
     if isinstance(module, Mine):
         assert (module.begun, module.steps) == (1, sum(steps))
         assert module.planned[-len(steps) :] == steps  # its schedule is as long as each training

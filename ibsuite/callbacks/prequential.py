@@ -242,11 +242,7 @@ class PrequentialCode(L.Callback):
             sequence.inputs(torch.arange(1), torch.device("cpu"), 1)  # refuses now rather than later
         self.provenance = provenance(trainer.strategy.root_device)
         pl_module.training_steps = self._now.steps
-        whole = self.transmission(sequence, plan)
-        self.predictions, self.priced = (
-            whole.predictions,
-            KeptBlocks(sequence, plan) if self.blocks else whole,
-        )
+        self.priced = KeptBlocks(sequence, plan) if self.blocks else self.transmission(sequence, plan)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Point the data at the first stretch, or at the one where a resumed run goes on."""
@@ -336,8 +332,7 @@ class PrequentialCode(L.Callback):
         if now.final and self.test_split is not None:
             everything = torch.arange(self.test_split.num_labels)
             self.test_logits.append(price(trainer, module, self.test_split, everything, self.views))
-        withheld = self.stop_rule.split(now.prefix)[1] if self.stop_rule and not now.final else rows[:0]
-        if not self.stop_rule or not len(withheld):
+        if not self.stop_rule or now.final or not len(withheld := self.stop_rule.split(now.prefix)[1]):
             return False
         logits = price(trainer, module, self.sequence, withheld)
         return self.stop_rule.should_stop(codelength_bits(logits, self.sequence.labels[withheld]))

@@ -28,16 +28,18 @@ def test_a_network_that_is_not_finite_makes_the_label_uniform() -> None:
 
 def test_every_member_is_another_network(fit: Callable[..., Any]) -> None:
     code = fit(Digits(num_labels=100, batch_size=16), small_code(members=3))
-    hashes = code.predictions.model_hashes[0]
+    hashes = code.priced.predictions.model_hashes[0]
     assert len(set(hashes)) == 6  # three networks at two stops
     alone = fit(Digits(num_labels=100, batch_size=16), small_code())
-    assert alone.predictions.model_hashes[0] == hashes[:2]  # the first is the one that would be there alone
+    assert (
+        alone.priced.predictions.model_hashes[0] == hashes[:2]
+    )  # the first is the one that would be there alone
 
 
 def test_a_training_stopped_early_lets_its_last_stop_stand_in(fit: Callable[..., Any]) -> None:
     stops = [0.25, 0.5, 0.75, 1.0]
     code = fit(code=small_code(patience=1, withheld=0.3, stops=stops, min_steps=40, max_steps=40))
-    early = [hashes for hashes in code.predictions.model_hashes if len(set(hashes)) < 4]
+    early = [hashes for hashes in code.priced.predictions.model_hashes if len(set(hashes)) < 4]
     assert early
     for hashes in early:
         assert hashes[-1] == hashes[-2]

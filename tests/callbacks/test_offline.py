@@ -78,7 +78,7 @@ def test_the_prequential_code_takes_the_other_methods(fit: Callable[..., Any], k
         fit(code=small_code(min_steps=30, max_steps=30), method=method_of(kind), folder=str(i))
         for i in range(2)
     )
-    assert one.predictions.total_bits == two.predictions.total_bits < 100 * 3.4
+    assert one.priced.predictions.total_bits == two.priced.predictions.total_bits < 100 * 3.4
 
 
 PAIRS = {

@@ -102,7 +102,7 @@ def test_labels_that_are_sent_later_change_no_distribution(fit: Fit, mixture: st
 
 
 def rows(code: Any) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in code.predictions.rows]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in code.priced.predictions.rows]
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -122,8 +122,8 @@ def test_labels_come_back(fit: Fit, tmp_path: Path, settings: dict[str, Any]) ->
     found = receive(fit, tmp_path / "run", small_code(**settings))
     assert torch.equal(found.sequence.labels, sent.sequence.labels)
     assert rows(found) == rows(sent)
-    assert found.predictions.model_hashes == sent.predictions.model_hashes
-    assert found.predictions.final_label_bits == sent.predictions.final_label_bits
+    assert found.priced.predictions.model_hashes == sent.priced.predictions.model_hashes
+    assert found.priced.predictions.final_label_bits == sent.priced.predictions.final_label_bits
     assert not (tmp_path / "received" / "codelength.json").exists()
     document = json.loads((tmp_path / "run" / "codelength.json").read_text())
     streams = tmp_path / "run" / "message"

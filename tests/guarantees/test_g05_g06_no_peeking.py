@@ -44,7 +44,7 @@ def everything_sent_before(
     monkeypatch.setattr(Predictions, "mix", staticmethod(spy))
     fit(data, code)
     monkeypatch.undo()
-    predictions = code.predictions
+    predictions = code.priced.predictions
     mixed = torch.cat(tables)[: CHANGED + 1 - predictions.first]  # the label at CHANGED is not known either
     behind = [
         predictions.model_hashes[:3],
@@ -144,4 +144,4 @@ def test_g6_a_free_choice_is_refused() -> None:
 def test_g5_method_of_the_tests_learns(fit: Callable[..., Any]) -> None:
     """Otherwise nothing above would mean anything."""
     code = fit(Digits(num_labels=400, batch_size=32), small_code(min_steps=60, max_steps=60), small_method())
-    assert code.predictions.compression_ratio < 0.8
+    assert code.priced.predictions.compression_ratio < 0.8

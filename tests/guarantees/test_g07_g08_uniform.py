@@ -25,13 +25,15 @@ class Overconfident(type(small_method())):  # type: ignore[misc]
 
 def bound_bits(code: PrequentialCode) -> float:
     """Uniform - log2 pi(uniform throughout)."""
-    return uniform_bits(100, 10) + 1 + math.log2(len(code.predictions.names))
+    return uniform_bits(100, 10) + 1 + math.log2(len(code.priced.predictions.names))
 
 
 def test_g7_a_broken_predictor_costs_only_what_the_prior_says(fit: Callable[..., Any]) -> None:
     code = fit(method=Overconfident(small_method().network))
-    assert code.predictions.total_bits <= bound_bits(code)
-    assert code.predictions.compared()["final_epoch_bits"] > 10 * uniform_bits(100, 10)  # plainly: in full
+    assert code.priced.predictions.total_bits <= bound_bits(code)
+    assert code.priced.predictions.compared()["final_epoch_bits"] > 10 * uniform_bits(
+        100, 10
+    )  # plainly: in full
 
 
 def test_g7_planted_violation_a_code_that_does_not_hold_the_uniform_predictor(
@@ -39,7 +41,7 @@ def test_g7_planted_violation_a_code_that_does_not_hold_the_uniform_predictor(
 ) -> None:
     alone = small_code(mixture=None, stops=[1.0], temperatures=[1.0])
     code = fit(code=alone, method=Overconfident(small_method().network))
-    assert code.predictions.total_bits > bound_bits(code)
+    assert code.priced.predictions.total_bits > bound_bits(code)
 
 
 def test_g7_a_predictor_that_is_not_finite_counts_as_uniform(fit: Callable[..., Any]) -> None:
@@ -48,14 +50,14 @@ def test_g7_a_predictor_that_is_not_finite_counts_as_uniform(fit: Callable[..., 
             return super().logits(x) * (1.0 if self.training else float("nan"))
 
     code = fit(method=Broken(small_method().network))
-    assert code.predictions.plain == pytest.approx([uniform_bits(n, 10) for n in (8, 16, 32, 36)])
+    assert code.priced.predictions.plain == pytest.approx([uniform_bits(n, 10) for n in (8, 16, 32, 36)])
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_g8_random_labels_do_not_compress(fit: Callable[..., Any], seed: int) -> None:
     data = Digits(num_labels=512, batch_size=32, random_labels=1.0, label_seed=seed)
     code = fit(data, small_code(min_steps=40, max_steps=40), small_method())
-    assert code.predictions.total_bits >= uniform_bits(512, 10) - 64
+    assert code.priced.predictions.total_bits >= uniform_bits(512, 10) - 64
 
 
 def test_g8_planted_violation_a_free_minimum_against_label_frequencies() -> None:

@@ -61,7 +61,7 @@ def test_g11_killed_runs_end_with_the_same_bits(
     assert not (tmp_path / "broken" / "codelength.json").exists()
     resumed = fit(digits(), small_code(start=start, **SETTINGS), folder="broken", ckpt_path=str(last))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")
-    assert [row["block"] for row in resumed.predictions.rows] == [0, 1, 2, 3, 4]  # no block twice
+    assert [row["block"] for row in resumed.priced.predictions.rows] == [0, 1, 2, 3, 4]  # no block twice
 
 
 def test_g11_planted_violation_another_seed_is_another_run(fit: Callable[..., Any], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_g18_test_figures_are_those_of_the_test_split(fit: Callable[..., Any], t
     method = code.sequence.trainer.lightning_module.eval()
     with torch.no_grad():
         logits = method(x).double()
-    test = code.predictions.test
+    test = code.priced.predictions.test
     probs = (logits / test["temperature"]).softmax(1)
     assert test["accuracy"] == (probs.argmax(1) == y).double().mean().item()
     torch.testing.assert_close(
