@@ -4,8 +4,9 @@
 #
 # The other scripts source this file and say what they need:
 #
-#   environment ibsuite          what a run needs
-#   environment 'ibsuite[test]'  what the tests need as well
+#   environment ibsuite             what a run needs
+#   environment 'ibsuite[test]'     what the tests need as well
+#   environment 'ibsuite[release]'  what builds and checks a release, too
 #
 # Afterwards $python is the environment's own interpreter.
 set -euo pipefail
