@@ -124,12 +124,12 @@ def assert_charged(chosen: Predictions, alone: Predictions, compared: int) -> No
 
 
 def test_g6_settings_that_were_compared_are_charged(fit: Callable[..., Any]) -> None:
-    alone = fit(code=small_code()).predictions
-    assert_charged(fit(code=small_code(settings_compared=64)).predictions, alone, 64)
+    alone = fit(code=small_code()).priced.predictions
+    assert_charged(fit(code=small_code(settings_compared=64)).priced.predictions, alone, 64)
 
 
 def test_g6_planted_violation_the_best_of_some_seeds_for_nothing(fit: Callable[..., Any]) -> None:
-    tried = [fit(code=small_code(seed=seed), folder=str(seed)).predictions for seed in range(3)]
+    tried = [fit(code=small_code(seed=seed), folder=str(seed)).priced.predictions for seed in range(3)]
     best = min(tried, key=lambda predictions: predictions.total_bits)
     with pytest.raises((AssertionError, KeyError)):
         assert_charged(best, best, len(tried))
