@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -30,7 +30,7 @@ class Sweep:
     command: list[str]
     """With ``${...}`` for what a trial fills in."""
     metric: str
-    goal: str
+    goal: Literal["minimize", "maximize"]
     parameters: dict[str, dict[str, Any]]
     """What W&B knows of each setting: value, values, or min, max and distribution; nested ones flattened."""
     trials: int
@@ -97,13 +97,16 @@ def read_sweep(name: str) -> Sweep:
             raise Refusal(f"{path}: {method} needs run_cap, the number of trials: log2 of it is charged")
     _check_charge(path, parameters, trials)
     metric = text["metric"]
+    goal = metric.get("goal", "minimize") if isinstance(metric, dict) else None
+    if goal not in ("minimize", "maximize") or "name" not in metric:
+        raise Refusal(f"{path}: metric needs a name, and a goal that is minimize or maximize")
     return Sweep(
         name=path.name,
         method=method,
         program=text.get("program", "ibsuite.fit"),
         command=command,
         metric=metric["name"],
-        goal=metric.get("goal", "minimize"),
+        goal=goal,
         parameters=parameters,
         trials=trials,
         early_terminate=text.get("early_terminate"),

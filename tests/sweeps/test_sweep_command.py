@@ -132,6 +132,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "args": ({"command": ["python", "${program}", "--experiment=toy"]}, 'write "${args}" in its command'),
     "experiment": ({"command": ["python", "${program}", "${args}"]}, "its command needs --experiment=NAME"),
     "metric": ({"metric": {"name": "code/nothing"}}, "logs no 'code/nothing'"),
+    "goal": ({"metric": {"name": "a", "goal": "least"}}, "a goal that is minimize or maximize"),
     "hyperband": ({"early_terminate": {"type": "envelope"}}, "early_terminate needs type: hyperband"),
 }
 
