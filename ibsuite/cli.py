@@ -209,6 +209,8 @@ class SuiteCLI(LightningCLI):
         trainer = PlannedTrainer(**config)
         if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
             raise Refusal("pricing is float32: use trainer.precision 32-true, 16-mixed or bf16-mixed")
+        if config["sync_batchnorm"] and trainer.strategy.root_device.type == "cpu":
+            raise Refusal("batch statistics are shared by GPUs only: leave trainer.sync_batchnorm out")
         launched = getattr(trainer.strategy, "_start_method", "popen")
         if type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy) or launched != "popen":
             raise Refusal("every rank prices with the whole network: use trainer.strategy auto or ddp")

@@ -34,6 +34,7 @@ REFUSALS = {
     "--code.first_block=5000": "code.first_block",
     "--code.views=3 --data.view_augment=null": "data.view_augment is null",
     "--trainer.precision=bf16-true": "pricing is float32",
+    "--trainer.sync_batchnorm=true": "leave trainer.sync_batchnorm out",
     "--trainer.precision=64": "pricing is float32",
     "--trainer.devices=2 --trainer.strategy=ddp_spawn": "use trainer.strategy auto or ddp",
     "--code.views=-1": "code.views must be at least 0",
