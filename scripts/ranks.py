@@ -161,15 +161,15 @@ def main() -> None:
     print(f"{args.labels} labels, {args.steps} steps, seeds {args.seeds}; bits, against one process")
     print(f"{'':<30}{'same weights':>14}{'1 process':>12}{'seeds +-':>10}", end="")
     print("".join(f"{f'{w}: mean':>12}{'largest':>12}" for w in WORLDS[1:]))
-    found = {}
+    options = f"--labels {args.labels} --steps {args.steps} --seeds {' '.join(map(str, args.seeds))}"
+    machine = {"torch": torch.__version__, "threads": 1, "platform": platform.machine()}
+    found: dict[str, Any] = {}
     for name in args.only:
         found[name] = figures(name, args)
         print(row(name, found[name]), flush=True)
-    if args.json:
-        options = f"--labels {args.labels} --steps {args.steps} --seeds {' '.join(map(str, args.seeds))}"
-        machine = {"torch": torch.__version__, "threads": 1, "platform": platform.machine()}
-        told = {"command": f"python scripts/ranks.py {options}", "machine": machine, "figures": found}
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        if args.json:  # line by line: a part is worth having
+            told = {"command": f"python scripts/ranks.py {options}", "machine": machine, "figures": found}
+            args.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":
