@@ -56,11 +56,8 @@ def test_ranges_are_merged_to_the_unbroken_run(tmp_path: Path, capsys: pytest.Ca
     assert names[0] - names[1] == {"blocks"}
     assert names[1] <= names[0]
     assert (run / "figures" / "prequential.png").read_bytes().startswith(b"\x89PNG")
-
     assert main([str(run)]) == 2
     assert "is finished" in capsys.readouterr().err
-    assert main([str(run), "--overwrite"]) == 0
-    assert report([str(run), str(whole)]) == 0
 
 
 def test_blocks_are_not_lost_and_not_done_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

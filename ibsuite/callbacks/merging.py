@@ -11,7 +11,7 @@ from typing import Any
 
 from ibsuite import record
 from ibsuite.callbacks.kept_blocks import Kept, read_kept, shared
-from ibsuite.callbacks.label_message import process
+from ibsuite.callbacks.label_message import VERSIONS, process
 from ibsuite.callbacks.prequential import PrequentialCode
 from ibsuite.interface import LabelSequence, Refusal
 
@@ -83,9 +83,15 @@ def merge_blocks(
         What is logged of each block, by the number of labels sent.
 
     Raises:
-        Refusal: blocks are missing, or they were priced on other inputs or labels.
+        Refusal: blocks are missing, or they were priced on other inputs or labels, or by other versions.
     """
     began, plan = time.monotonic(), code.plan(sequence)
+    here, made = record.provenance()["versions"], found[0].document["provenance"]["versions"]
+    for name in (*VERSIONS, "platform"):  # a receiver mixes where it trains
+        if here[name] != made[name]:
+            raise Refusal(
+                f"{name} is {here[name]} here and was {made[name]} there: merge where blocks were made"
+            )
     for what, value in shared(sequence, plan).items():
         if found[0].document["shared"][what] != value:
             raise Refusal(

@@ -184,6 +184,20 @@ def test_what_cannot_be_merged_is_told_in_one_sentence(fit: Fit, tmp_path: Path)
         merge(run)
 
 
+def test_blocks_of_another_version_are_not_merged(fit: Fit, tmp_path: Path) -> None:
+    apart(fit, "run", ["1:3"])
+    kept = read_kept(tmp_path / "run" / "blocks" / "1-3")
+    kept.document["provenance"]["versions"]["torch"] = "9.9"
+    sequence = digits()
+    sequence.setup("fit")
+    with pytest.raises(Refusal, match=r"torch is .* here and was 9\.9 there: merge where"):
+        merge_blocks(small_code(), sequence, [kept], tmp_path / "run")
+    torch.set_num_threads(2)  # bits depend on it
+    apart(fit, "run", ["3:6"])
+    with pytest.raises(Refusal, match="blocks 1-3 and 3-6 differ in threads, 1 and 2; they need the same"):
+        kept_blocks(tmp_path / "run")
+
+
 @pytest.mark.parametrize("byte", [9, 400, -1])
 def test_a_file_that_was_altered_or_cut_is_noticed(fit: Fit, tmp_path: Path, byte: int) -> None:
     apart(fit, "run", ["1:2"])
