@@ -127,7 +127,7 @@ def _report(options: argparse.Namespace) -> None:
 
         print(f"page: {write_html(runs, options.html, left_out)}")
     if options.publish is not None:
-        written = publish(paths, options.publish, options.results, options.reduced)
+        written = publish(paths, options.publish, options.results, options.reduced, options.orders)
         print(f"result: {written}")
 
 
@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--papers", action="store_true", help="the papers' tables beside what --results holds; no RUN")
     add("--publish", metavar="NAME", help="write results/NAME.json; the runs differ in the seed alone")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="default: %(default)s")
+    add("--orders", action="store_true", help="--publish runs that differ in the order of labels as well")
     add("--reduced", metavar="WORDS", help="what the runs leave out against the full experiment")
     add("--html", type=Path, metavar="FILE", help="write one page with all figures, tables and settings")
     add("--figure", type=Path, metavar="PNG", help="draw all runs together: their blocks, or their bills")

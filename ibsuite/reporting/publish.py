@@ -14,6 +14,7 @@ from ibsuite.reporting.formats import mean_std
 from ibsuite.reporting.rate_distortion import curve_numbers
 from ibsuite.reporting.robustness import robustness_numbers
 from ibsuite.reporting.runs import Run, difference, load_run, refuse
+from ibsuite.reporting.spread import difference_besides_order, order_of, over_grid, spreads
 
 HARDWARE = ("cores", "devices", "device", "device_name")
 LENGTHS = (
@@ -34,7 +35,9 @@ HIDDEN = re.compile(r"[/\\@]|^(host|hostname|node|user)$")
 """What betrays a machine or its owner: paths, host names."""
 
 
-def publish(runs: list[Path], name: str, results: Path, reduced: str | None = None) -> Path:
+def publish(
+    runs: list[Path], name: str, results: Path, reduced: str | None = None, orders: bool = False
+) -> Path:
     """Write ``results/NAME.json``: means over seeds of all lengths in bits, and where they come from.
 
     Args:
@@ -42,6 +45,8 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         name: The experiment, named like its config: lower case letters, digits, underscores.
         results: Folder of published results.
         reduced: What was left out against the full experiment, in words; None for the full one.
+        orders: Whether the runs may differ in the order of the labels as well; ``orders`` is then recorded,
+            and beside every ``std`` its parts over seeds and over orders.
 
     Returns:
         The file written.
@@ -55,12 +60,12 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
         refuse("what a reduced run leaves out must be said in words, not left empty")
     if not runs:
         refuse("nothing to publish; give at least one finished run")
-    loaded = sorted((load_run(path) for path in runs), key=lambda run: run.seed)
+    loaded = sorted((load_run(path) for path in runs), key=lambda run: (order_of(run), run.seed))
     seeds = [run.seed for run in loaded]
-    twice = [seed for seed in seeds if seeds.count(seed) > 1]
-    if twice:
-        refuse(f"seed {twice[0]} occurs twice; publish one run per seed")
-    differs = difference(loaded)
+    keys = [(order_of(run), run.seed) if orders else run.seed for run in loaded]
+    if twice := [seed for key, seed in zip(keys, seeds, strict=True) if keys.count(key) > 1]:
+        refuse(f"seed {twice[0]} occurs twice; publish one run per seed{' and order' * orders}")
+    differs = difference_besides_order(loaded) if orders else difference(loaded)
     if differs:
         refuse(f"the runs differ in more than the seed ({differs}); publish one experiment at a time")
     edited = [run for run in loaded if str(run.document.get("git_commit")).endswith("+changes")]
@@ -75,15 +80,17 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
     machines = [machine(run.document) for run in loaded]
     if any(other != machines[0] for other in machines):
         refuse("the runs were made on different machines; repeat them on one, so that their times compare")
+    sent = [order_of(run) for run in loaded] if orders else []
     document = {
         "experiment": name,
-        "command": command([str(run.document.get("command", "")) for run in loaded], seeds),
+        "command": command([str(run.document.get("command", "")) for run in loaded], seeds, sent),
         "git_commit": loaded[0].document.get("git_commit"),
         "machine": machines[0],
         "date": datetime.now(timezone.utc).date().isoformat(),
         "seeds": seeds,
+        **({"orders": sent} if orders else {}),
         **_architecture(loaded),
-        "figures": figures(loaded),
+        "figures": figures(loaded, orders),
         "scale": "full" if reduced is None else f"reduced: {reduced.strip()}",
     }
     path = results / f"{name}.json"
@@ -91,15 +98,20 @@ def publish(runs: list[Path], name: str, results: Path, reduced: str | None = No
     return path
 
 
-def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (null for one seed) and values of what all runs measured."""
+def figures(runs: Sequence[Run], orders: bool = False) -> dict[str, dict[str, Any]]:
+    """Mean, sample standard deviation (null for one seed) and values of what all runs measured.
+
+    With ``orders`` the standard deviations over seeds and over orders alone stand beside.
+    """
+    keys = [(order_of(run), run.seed) for run in runs]
     measured = [_measured(run) for run in runs]
     table: dict[str, dict[str, Any]] = {}
     for key in measured[0]:
         if all(key in other for other in measured):
             values = [other[key] for other in measured]
             mean, std = mean_std(values)
-            table[key] = {"mean": mean, "std": std, "values": values}
+            parts = spreads(dict(zip(keys, values, strict=True))) if orders else {}
+            table[key] = {"mean": mean, "std": std, **parts, "values": values}
     return table
 
 
@@ -115,8 +127,10 @@ def machine(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**hardware, "versions": versions}
 
 
-def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
+def command(commands: Sequence[str], seeds: Sequence[int], orders: Sequence[int] = ()) -> str:
     """One shell line that repeats the runs, without absolute paths; a loop where there are several seeds.
+
+    Another one goes over the orders of the labels, where these are given.
 
     Examples:
         >>> command(["/venv/bin/python -m ibsuite.fit --data.root=/x --seed_everything 0"], [0])
@@ -127,6 +141,8 @@ def command(commands: Sequence[str], seeds: Sequence[int]) -> str:
     if not ours or words[2] in ("ibsuite.switch", "ibsuite.compress"):
         # The seeds are those of the runs that the command names, or in a program of the user's.
         return "; ".join(dict.fromkeys(shlex.join(_words(line)) for line in commands))
+    if orders:
+        return over_grid(shlex.join(words), seeds, orders)
     if len(seeds) == 1:
         return shlex.join([*words, f"--seed_everything={seeds[0]}"])
     numbers = " ".join(map(str, seeds))

@@ -16,6 +16,7 @@ from ibsuite.reporting.compressed import compressed_tables, tradeoff_printed, tr
 from ibsuite.reporting.information import draw_information
 from ibsuite.reporting.rate_distortion import curves_tables, draw_rate_distortion, draw_tuning, networks
 from ibsuite.reporting.runs import Run, by_seed, load_run, refuse, told_apart
+from ibsuite.reporting.spread import spread_tables
 
 
 def print_runs(runs: Sequence[Run]) -> None:
@@ -30,6 +31,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     else:
         several_seeds = len(by_seed(runs)) < len(runs)
         tables = [table.runs_table(runs), *([table.experiments_table(runs)] if several_seeds else [])]
+        tables += spread_tables(runs)
     for each in tables:
         console.print(each)
         console.print()
