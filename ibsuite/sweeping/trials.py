@@ -61,7 +61,7 @@ def run_trials(
             study_name=sweep.name,
             sampler=_sampler(sweep),
             pruner=_pruner(sweep.early_terminate),
-            direction=sweep.goal,  # type: ignore[arg-type]
+            direction=sweep.goal,
             load_if_exists=True,
         )
         made = 0
