@@ -116,7 +116,8 @@ class WeightsAndBiases(Logger):
     def _catch_up(self) -> None:
         """Send what an earlier process has logged and could not send before it was killed."""
         self._logged_before = self._run.summary.get(STEP, -1)
-        for row in record.read_csv(self.folder / record.METRICS) if self._gone_on_from >= 0 else ():
+        table = self.folder / record.METRICS
+        for row in record.read_csv(table) if table.is_file() and self._gone_on_from >= 0 else ():
             if self._logged_before < row[STEP] <= self._gone_on_from:
                 self._run.log({key: value for key, value in row.items() if value is not None})
         self._logged_before = max(self._logged_before, self._gone_on_from)

@@ -25,6 +25,7 @@ SMALL = [
     "--code.min_steps=20",
     "--code.max_steps=20",
     "--code.views=0",
+    "--code.ratio=2",
     "--code.final_model=false",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",

@@ -46,3 +46,9 @@ def test_each_row_once(tmp_path: Path, stand_in: StandIn, sent: int) -> None:
     assert [row["code/total_bits"] for row in rows] == [95, 90, 85, 80]
     assert [row["_step"] for row in rows] == [0, 1, 2, 3]  # W&B drops what goes back
     assert stand_in.exit_codes["trial0"] == [1, 0]
+
+
+def test_killed_before_anything_was_logged(tmp_path: Path, stand_in: StandIn) -> None:
+    log(tmp_path, [])
+    log(tmp_path, [15, 20], gone_on_from=10)
+    assert [row["trainer/global_step"] for row in stand_in.rows["trial0"]] == [15, 20]
