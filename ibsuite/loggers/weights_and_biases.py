@@ -14,8 +14,8 @@ from ibsuite import record
 
 RUN_ID = "wandb/run_id"
 STEP = "trainer/global_step"
-STOP_SECONDS = 20.0
-"""W&B asks its server every 15 seconds whether a run is to be stopped."""
+STOP_SECONDS = 40.0
+"""W&B's agents kill after 30 seconds what they have stopped: what lives longer was ended by somebody else."""
 
 
 class WeightsAndBiases(Logger):

@@ -89,8 +89,9 @@ class StandIn:
 
     def reply(self, path: str, text: bytes) -> dict[str, Any]:
         if path.endswith("file_stream"):
-            self.file_stream(path.split("/")[-2], json.loads(text))
-            return {"exitcode": None, "limits": {}}
+            run = path.split("/")[-2]
+            self.file_stream(run, json.loads(text))
+            return {"exitcode": None, "limits": {}, "stopped": run in self.stopped}
         if "graphql" not in path:
             return {}
         request = json.loads(text)
@@ -185,10 +186,6 @@ class StandIn:
             "summaryMetrics": json.dumps(run["summary"]), "tags": [], "wandbConfig": json.dumps({"t": 1}),
         }  # fmt: skip
         return {"model": {**PROJECT, "bucket": bucket}}
-
-    def RunStoppedStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
-        name = variables.get("runId") or variables.get("name")
-        return {"project": {"run": {"stopped": name in self.stopped}}}
 
     def CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
         files = [
