@@ -150,7 +150,7 @@ def start(folder: Path, command: list[str], **environment: str) -> subprocess.Po
 
 
 def finish(*processes: subprocess.Popen[str]) -> str:
-    said = [process.communicate(timeout=400)[0] for process in processes]
+    said = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
     return "".join(said)
 
@@ -209,12 +209,12 @@ def test_slurm_and_a_job_that_is_preempted(tmp_path: Path) -> None:
     finish(*(slurm_task(tmp_path / "whole", rank, port, *many) for rank in range(2)))
     port = free_port()
     tasks = [slurm_task(tmp_path / "broken", rank, port, *many, "--ckpt_path=last") for rank in range(2)]
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and not list((tmp_path / "broken").rglob("last.ckpt")):
         time.sleep(0.02)
     for task in tasks:
         task.send_signal(signal.SIGTERM)
-    said = "".join(task.communicate(timeout=200)[0] for task in tasks)
+    said = "".join(task.communicate(timeout=900)[0] for task in tasks)
     assert [task.returncode for task in tasks] == [UNFINISHED] * 2, said
     assert said.count("is unfinished; go on with --ckpt_path=last") == 1
     port = free_port()
