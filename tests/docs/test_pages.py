@@ -27,9 +27,12 @@ PLACEHOLDERS = {
     r"=N$": "=1",
     "mypackage.MyNetwork": "MLP",
     "network.width=64": "network.dropout=0.1",
-    "mine.yaml": "default",
+    r"^mine(\.yaml)?$": "default",
 }
 """What a reader replaces, and what could stand there."""
+
+
+TAKES_OPTIONS_OF_FIT = ("ibsuite.compress", "ibsuite.intrinsic_dimension", "ibsuite.launch")
 
 
 def prose(page: Path) -> str:
@@ -83,9 +86,13 @@ def accept(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     if module != "ibsuite.fit":
         if not arguments:
             return  # the name of a command
+        if module == "ibsuite.sweep" and "--report" in arguments:  # what follows goes to the report
+            cut = arguments.index("--report")
+            accept(shlex.join(["python", "-m", "ibsuite.report", "RUN", *arguments[cut + 1 :]]), capsys)
+            arguments = arguments[:cut]
         parser = import_module(module)._parser()
         _, arguments = parser.parse_known_args(arguments)
-        assert not arguments or module in ("ibsuite.compress", "ibsuite.intrinsic_dimension"), arguments
+        assert not arguments or module in TAKES_OPTIONS_OF_FIT, arguments
     options = [word for word in arguments if word.startswith("-")]
     if set(options) <= {"--config", "--help"}:  # all packaged configs are composed by tests/cli
         for name in arguments[1::2]:
