@@ -42,15 +42,25 @@ def text(items: Any) -> set[str]:
     return {item.key or "/".join(item.nested_key) for item in items}
 
 
-def logged(folder: Path) -> tuple[set[str], set[str]]:
-    """Keys that all runs below a folder have logged, and settings in their configs."""
-    keys, settings = set[str](), set[str]()
+def logged(folder: Path) -> tuple[set[str], set[str], set[str]]:
+    """Keys of rows of all runs below a folder, keys of their summaries, and settings in their configs."""
+    rows, keys, settings = set[str](), set[str](), set[str]()
     for log in folder.rglob("run-*.wandb"):
-        keys |= {key for row in history(log) for key in row}
+        rows |= {key for row in history(log) for key in row}
         keys |= {key for summary in of_kind(log, "summary") for key in text(summary.update)}
         settings |= {key for run in of_kind(log, "run") for key in text(run.config.update)}
         settings |= {key for config in of_kind(log, "config") for key in text(config.update)}
-    return keys, settings
+    return rows, keys, settings
+
+
+def check(dashboard: ModuleType, panels: list[Any], rows: set[str], summaries: set[str]) -> None:
+    """Lines are drawn from rows, everything else from the last value of a key."""
+    lines = [panel for panel in panels if isinstance(panel, dashboard.wr.LinePlot)]
+    asked, other = (dashboard.drawn_keys(some) for some in (lines, [p for p in panels if p not in lines]))
+    assert asked["keys"] <= rows, asked["keys"] - rows
+    assert other["keys"] <= summaries, other["keys"] - summaries
+    for pattern in asked["patterns"]:
+        assert any(re.fullmatch(pattern, key) for key in rows), pattern
 
 
 def test_the_workspace_passes_the_schema_and_is_printed_offline(dashboard: ModuleType, capsys: Any) -> None:
@@ -80,10 +90,10 @@ def test_saving_needs_to_know_whose_workspace_it_is(dashboard: ModuleType, capsy
 
 def test_a_prequential_run_logs_what_its_panels_draw(dashboard: ModuleType, tmp_path: Path) -> None:
     assert fit.main([*RUNS[0], f"--out={tmp_path}"]) == 0
-    keys, _ = logged(tmp_path)
-    asked = dashboard.drawn_keys([*dashboard.codes(), dashboard.charges()[0]])
-    assert asked["keys"] <= keys, asked["keys"] - keys
-    assert "code/planted_bits" not in keys  # what nobody logs would be found
+    rows, summaries, _ = logged(tmp_path)
+    check(dashboard, [*dashboard.codes(), dashboard.charges()[0]], rows, summaries)
+    with pytest.raises(AssertionError, match="planted"):
+        check(dashboard, [dashboard.wr.LinePlot(x="labels_sent", y=["code/planted"])], rows, summaries)
 
 
 @pytest.mark.slow
@@ -103,12 +113,11 @@ def test_runs_log_every_key_that_is_drawn(dashboard: ModuleType, tmp_path: Path)
         "0",
     ]
     assert compress.main([str(tmp_path / "rate_distortion_digits"), *few, "--wandb"]) == 0
-    keys, settings = logged(tmp_path)
+    rows, summaries, settings = logged(tmp_path)
     sections = dashboard.workspace("me", "ibsuite").sections
-    asked = dashboard.drawn_keys(panel for section in sections for panel in section.panels)
-    assert asked["keys"] <= keys, asked["keys"] - keys
-    for pattern in asked["patterns"]:
-        assert any(re.fullmatch(pattern, key) for key in keys), pattern
+    panels = [panel for section in sections for panel in section.panels]
+    check(dashboard, panels, rows, summaries)
+    asked = dashboard.drawn_keys(panels)
     used = {name for name in asked["config"] if name.split(".")[1] in ("beta", "gamma", "optimizer")}
     assert used
     assert used <= settings, used - settings

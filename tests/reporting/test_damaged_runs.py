@@ -101,6 +101,9 @@ def test_what_is_wrong_is_said_in_one_sentence(make_run: Make, tmp_path: Path, c
         "uniform_bits is not what a run writes": lambda: replace(
             bad / CODELENGTH, '"uniform_bits": 16.0', '"uniform_bits": NaN'
         ),
+        "test has no accuracy": lambda: replace(
+            bad / CODELENGTH, '"accuracy": 0.75,\n    "nll', '"accurady": 0,\n    "nll'
+        ),
         "leave a gap": lambda: replace(bad / CODELENGTH, '"start": 2', '"start": 3'),
         "has no config.yaml": (bad / CONFIG).unlink,
         "is not YAML": lambda: (bad / CONFIG).write_text("a: ["),
@@ -127,6 +130,15 @@ def test_what_is_wrong_is_said_in_one_sentence(make_run: Make, tmp_path: Path, c
             file.unlink()
         for file, data in intact.items():
             file.write_bytes(data)
+
+
+def test_a_curve_needs_all_its_settings(make_run: Make, make_compressed: Make, capsys: Capsys) -> None:
+    runs = many_runs(make_run, make_compressed)
+    table = runs[-1] / CURVE
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:-1]))
+    found, (said,) = intact_runs(runs)
+    assert len(found) == len(runs) - 1
+    assert "readings of all 2 settings" in said
 
 
 def replace(file: Path, old: str, new: str) -> None:
