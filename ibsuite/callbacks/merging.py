@@ -58,7 +58,6 @@ def _origin(kept: Kept) -> dict[str, Any]:
         **decides["platform"],
         "threads": decides["threads"],
         "processes": kept.document["cost"]["devices"],
-        "commit": made["git_commit"],
         **{f"the {name} (SHA-256)": value for name, value in kept.document["shared"].items()},
     }
 
@@ -121,8 +120,7 @@ def merge_blocks(
         before += kept.document["cost"]["seconds"]
     last_run = found[-1]
     cost = _cost(found, time.monotonic() - began)
-    provenance = last_run.document["provenance"]
-    provenance = {**provenance, "command": _whole(provenance["command"])}
+    provenance = _provenance(found)
     transmission.write(run, last_run.document["seed"], cost, provenance, last_run.document["final_sha256"])
     if (last_run.folder / record.FINAL).is_file():
         (run / record.CHECKPOINTS).mkdir(exist_ok=True)
@@ -150,6 +148,18 @@ def _cost(found: Sequence[Kept], seconds: float) -> dict[str, float]:
     total = {name: math.fsum(cost[name] for cost in costs) for name in SUMS}
     most = {name: max(cost[name] for cost in costs) for name in ("devices", "peak_memory_bytes")}
     return {**total, **most, "seconds": total["seconds"] + seconds}
+
+
+def _provenance(found: Sequence[Kept]) -> dict[str, Any]:
+    """That of the last blocks; where commits differ, as of a clone that was edited."""
+    made = [kept.document["provenance"] for kept in found]
+    commits = {each["git_commit"] for each in made}
+    commit = str(made[-1]["git_commit"]).removesuffix("+changes") + "+changes"
+    return {
+        **made[-1],
+        "command": _whole(made[-1]["command"]),
+        "git_commit": commit if len(commits) > 1 else made[-1]["git_commit"],
+    }
 
 
 def _whole(command: str) -> str:

@@ -121,6 +121,13 @@ def test_cost_is_that_of_all_and_rows_are_logged_as_by_one_run(fit: Fit, tmp_pat
         (step, row["code/total_bits"]) for step, row in with_it
     ]
     a, b = (json.loads((tmp_path / name / "codelength.json").read_text()) for name in ("run", "whole"))
+    assert a["git_commit"] == b["git_commit"]
+    kept = kept_blocks(tmp_path / "run")
+    kept[0].document["provenance"]["git_commit"] = "another"
+    sequence = digits()
+    sequence.setup("fit")
+    merge_blocks(small_code(), sequence, kept, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "codelength.json").read_text())["git_commit"].endswith("+changes")
     for name in ("optimiser_steps", "samples_seen", "devices"):
         assert a["cost"][name] == b["cost"][name]
     assert a["cost"]["seconds"] > max(part["seconds"] for part in a["parts"])
