@@ -1,4 +1,4 @@
-"""The examples of every page run as they stand, one block after the other, in an empty folder."""
+"""The examples of README and of every page run as they stand, one block after the other, in an empty folder."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,11 @@ import pytest
 
 HOUSE = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-PAGES = [page for page in sorted(HOUSE.glob("docs/**/*.md")) if BLOCK.search(page.read_text())]
+PAGES = [
+    page
+    for page in (HOUSE / "README.md", *sorted(HOUSE.glob("docs/**/*.md")))
+    if BLOCK.search(page.read_text())
+]
 TRAINS = {"python.md"}
 """Pages with many trainings: all of their examples are for a slow run, the first ones for every run."""
 FIRST = 2
