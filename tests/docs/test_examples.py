@@ -1,4 +1,4 @@
-"""The examples of README and of every page run as they stand, one block after the other, in an empty folder."""
+"""The examples of README and of all pages run as they stand, one block after the other."""
 
 import re
 from pathlib import Path
