@@ -135,8 +135,7 @@ class Worker:
         self.output.close()
 
     def end(self) -> None:
-        """End it now."""
-        self.process.terminate()
+        """Wait for it to obey ``terminate``."""
         self.process.wait()
         self.output.close()
 
@@ -162,6 +161,8 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> int:
                     return worker.process.returncode
             time.sleep(0.05)
     finally:
+        for worker in running:
+            worker.process.terminate()
         for worker in running:
             worker.end()
     return 0
