@@ -95,6 +95,7 @@ def test_the_manifest_tells_nothing_of_labels_and_folders(run: Path, root: Path)
     assert set(json.loads(text)["config"]) == {
         "seed_everything",
         "threads",
+        "compile",
         "data",
         "model",
         "code",
