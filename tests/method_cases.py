@@ -69,7 +69,7 @@ def code(case: str, seed: int = 0, steps: int = 12) -> Any:
     """The code of a case."""
     kind, length = CASES[case], {"min_steps": steps, "max_steps": steps, "seed": seed}
     if kind == "prequential":
-        return small_code(blocks=[40], final_model=False, **length)
+        return small_code(block_ends=[40], final_model=False, **length)
     if kind == "variational_subspace":
         return VariationalCode(epochs=1, draws=3, watched=0, **length)
     return code_of("deep_vib" if kind == "nonlinear_ib" else kind, **length)

@@ -124,7 +124,7 @@ def test_killed_between_result_and_final_checkpoint_a_run_is_gone_on_with(tmp_pa
     assert main(args) == 0
     run = SuiteCLI(args).run
     assert checkpoints(run) == KEPT_OF_A_FINISHED_RUN
-    assert main([*args, "--ckpt_path=last"]) == 2  # finished
+    assert main([*args, "--ckpt_path=last"]) == 0  # finished: its result is told again
     cli = SuiteCLI([*args, "--ckpt_path=last"])
     (run / "checkpoints" / "final.ckpt").rename(run / "checkpoints" / "last.ckpt")
     assert cli.prepare_run_folder() == str(run / "checkpoints" / "last.ckpt")

@@ -26,6 +26,7 @@ PLACEHOLDERS = {
     r"^N$": "1",
     r"=N$": "=1",
     "mypackage.MyNetwork": "MLP",
+    "mypackage.Linear": "CrossEntropy",
     "network.width=64": "network.dropout=0.1",
     r"^mine(\.yaml)?$": "default",
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compress_runs import compressed, trained
 
-import ibsuite.cli
+import ibsuite.restore
 from ibsuite.interface import Refusal
 from ibsuite.record import read_codelength
 from ibsuite.restore import sent_run
@@ -66,8 +66,8 @@ def test_the_model_is_charged_what_its_file_holds(made: list[Path]) -> None:
 
 
 def test_altered_files_are_refused(made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    built, draws = ibsuite.cli._built_as(made[0] / "source.yaml"), random.Random(0)
-    monkeypatch.setattr(ibsuite.cli, "_built_as", lambda _: built)
+    built, draws = ibsuite.restore._built_as(made[0] / "source.yaml", None), random.Random(0)
+    monkeypatch.setattr(ibsuite.restore, "_built_as", lambda *_: built)
     for folder in made:
         file = folder / "message" / "weights.bin"
         data = file.read_bytes()

@@ -3,10 +3,9 @@
 import pytest
 from compressed_runs import WHOLE_MNIST, small_network
 
-from ibsuite import fit
 from ibsuite.interface import Refusal
 from ibsuite.report import main
-from ibsuite.reporting import draw_run, draw_tradeoff, load_run
+from ibsuite.reporting import draw_run, draw_tradeoff, load_run, show_result
 from ibsuite.reporting.compressed import tradeoff_printed, tradeoff_settings
 
 
@@ -23,7 +22,7 @@ def test_both_figures_and_what_is_left_go_to_the_loggers(make_compressed, capsys
             self.summary, self.figures = summary, figures
 
     run, logger = make_compressed(), Logger()
-    fit._show(run, [logger])
+    show_result(run, [logger])
     assert [path.stem for path in logger.figures] == ["network_compression", "compression"]
     assert logger.summary["compression/macs"] == 9_560
     assert logger.summary["compression/test_error_percent"] == 1.5

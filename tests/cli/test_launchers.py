@@ -16,7 +16,7 @@ import torch
 
 from ibsuite.fit import UNFINISHED, main
 from ibsuite.interface import Refusal
-from ibsuite.launch import launcher, match_launcher
+from ibsuite.processes import launcher, match_launcher
 
 FIT = [
     "-m",
@@ -27,7 +27,7 @@ FIT = [
     "--logger=null",
 ]
 SHORT = ["--data.num_labels=120", "--code.min_steps=20", "--code.max_steps=20", "--code.views=1"]
-SHORT += ["--code.blocks=[40]", "--code.final_model=false"]
+SHORT += ["--code.block_ends=[40]", "--code.final_model=false"]
 
 
 def settings(**given: Any) -> Any:
@@ -204,7 +204,7 @@ def slurm_task(folder: Path, rank: int, port: str, *args: str) -> subprocess.Pop
 def test_slurm_and_a_job_that_is_preempted(tmp_path: Path) -> None:
     """Both tasks get the signal, both end as unfinished, and the requeued job ends with the same bits."""
     many = ["--data.num_labels=400", "--code.min_steps=600", "--code.max_steps=600", "--code.views=0"]
-    many += ["--code.blocks=[200]", "--code.final_model=false"]
+    many += ["--code.block_ends=[200]", "--code.final_model=false"]
     port = free_port()
     finish(*(slurm_task(tmp_path / "whole", rank, port, *many) for rank in range(2)))
     port = free_port()
