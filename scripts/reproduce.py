@@ -167,25 +167,18 @@ def commands(experiment: Experiment, seeds: Sequence[int], result: Path) -> list
 
 def run(words: Sequence[str], until: float) -> bool:
     """Run one command until the time is up, when it is interrupted as by Ctrl-C; whether it is done."""
-    words = [
-        str(match)
-        for word in words
-        for match in (sorted(Path().glob(word)) if word.endswith("-*") else [word])
-    ]
-    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+    found = [sorted(map(str, Path().glob(word))) if word.endswith("-*") else [word] for word in words]
+    process = subprocess.Popen([sys.executable, *(word for each in found for word in each)])
     try:
-        _, said = process.communicate(
-            timeout=None if until == math.inf else max(1.0, until - time.monotonic())
-        )
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(None if until == math.inf else max(1.0, until - time.monotonic()))
+        return process.returncode == 0
+    except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
-        process.communicate()
-        print("stopped; the same command goes on", file=sys.stderr)
-        return False
-    if process.returncode and "is finished" not in said:
-        print(said, file=sys.stderr)
-        return False
-    return True
+    except KeyboardInterrupt:  # the terminal has told the process as well
+        pass
+    process.wait()
+    print("stopped; the same command goes on", file=sys.stderr)
+    return False
 
 
 def cost_seconds(experiment: Experiment) -> float | None:

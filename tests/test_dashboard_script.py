@@ -2,13 +2,17 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from loggers.wandb_log import history, of_kind
+from sweeps.stand_in import StandIn
 
 from ibsuite import compress, fit
 
@@ -121,3 +125,20 @@ def test_runs_log_every_key_that_is_drawn(dashboard: ModuleType, tmp_path: Path)
     used = {name for name in asked["config"] if name.split(".")[1] in ("beta", "gamma", "optimizer")}
     assert used
     assert used <= settings, used - settings
+
+
+def test_it_is_saved_to_the_entity_and_project_that_are_named() -> None:
+    """By the library itself, to the stand-in for W&B's server."""
+    server = StandIn()
+    try:
+        command = [sys.executable, str(ROOT / "scripts" / "dashboard.py"), "--entity=me", "--project=ibsuite"]
+        done = subprocess.run(
+            command, env={**os.environ, **server.environment}, capture_output=True, text=True, timeout=300
+        )
+    finally:
+        server.close()
+    assert done.returncode == 0, done.stderr
+    assert "me/ibsuite" in done.stdout
+    (saved,) = server.views
+    assert (saved["entityName"], saved["projectName"]) == ("me", "ibsuite")
+    assert "code/total_bits" in saved["spec"]

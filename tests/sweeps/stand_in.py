@@ -1,6 +1,6 @@
 """A small stand-in for W&B's server on the loopback: sweeps, agents and online runs; nothing else.
 
-It answers the GraphQL operations that ``wandb sweep``, ``wandb agent`` and online runs send, deals out the
+It answers the GraphQL operations that sweeps, agents, online runs and workspaces send, deals out the
 trials that it was given, queues a killed one again with its id, and keeps every row that runs send.
 """
 
@@ -31,6 +31,7 @@ class StandIn:
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.exit_codes: dict[str, list[int]] = {}
         self.preempting: set[str] = set()
+        self.views: list[dict[str, Any]] = []
         self.stopped: set[str] = set()
         self.lock = threading.Lock()
         stand_in = self
@@ -172,6 +173,10 @@ class StandIn:
             "project": PROJECT,
         }
         return {"upsertBucket": {"inserted": inserted, "bucket": bucket}}
+
+    def UpsertView2(self, variables: dict[str, Any]) -> dict[str, Any]:
+        self.views.append(variables)
+        return {"upsertView": {"view": {"id": "v", "name": variables["name"]}, "inserted": True}}
 
     def RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.get(variables["name"])

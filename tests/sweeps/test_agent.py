@@ -127,6 +127,19 @@ def test_a_whole_sweep(tmp_path: Path, stand_in: StandIn) -> None:
     assert {run: codes[-1] for run, codes in stand_in.exit_codes.items()} == dict.fromkeys(stand_in.runs, 0)
 
 
+def test_an_agent_does_not_overrun_its_own_count(tmp_path: Path, stand_in: StandIn) -> None:
+    """One trial on two processes and no more, though the sweep has others; still one run."""
+    stand_in.trials = [{"model.optimizer.lr": lr, "trainer.devices": 2} for lr in (0.01, 0.003, 0.001)]
+    stand_in.queue = [("run", f"trial{i}", trial) for i, trial in enumerate(stand_in.trials)]
+    text = {"program": "ibsuite.fit", "command": COMMAND, "method": "grid",
+            "parameters": {"model.optimizer.lr": {"values": [0.01, 0.003, 0.001]}}}  # fmt: skip
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(text))
+    finished(wandb(stand_in, tmp_path, "sweep", "--project", "ibsuite", "sweep.yaml"))
+    said = finished(wandb(stand_in, tmp_path, "agent", "--count", "1", "me/ibsuite/s"))
+    assert set(stand_in.runs) == {"trial0"}, said
+    assert len(list(tmp_path.rglob("codelength.json"))) == 1
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_trial_that_is_terminated(tmp_path: Path, stand_in: StandIn, stopped: bool) -> None:
     """By the server: it stays stopped. By somebody else: it asks to be queued again. Never exit code 0."""
