@@ -1,6 +1,7 @@
 """Processes that torchrun or SLURM have started, and how a method's steps are taken in them."""
 
 import os
+import warnings
 from typing import Any, NamedTuple
 
 import lightning.pytorch as L
@@ -95,4 +96,6 @@ def compile_steps(method: L.LightningModule, backend: str = "inductor") -> None:
         method: what is trained.
         backend: one of torch's compilers.
     """
+    # The compiler looks at the gradient of whatever passes a break of its graph, and warns of its own look.
+    warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
     method.training_step = torch.compile(method.training_step, backend=backend)  # type: ignore[method-assign]
