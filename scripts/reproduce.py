@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("what", nargs="*", metavar="NAME", help="table or figure, paper, experiment, or all")
-    add("--seeds", type=int, nargs="+", metavar="SEED", help="default: those of the published result")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="default: those of the experiment")
     add(
         "--fits",
         type=float,
@@ -141,7 +142,7 @@ def reproduce(
 ) -> bool:
     """Run and publish what is missing of an experiment; whether all of it is there now."""
     result = results / f"{experiment.name}.json"
-    there = read_result(results, experiment.name)
+    there = whole_result(experiment, results)
     if there is not None and set(seeds) <= set(there.get("seeds") or seeds):
         print(f"{experiment.name}: {result} is there")
         return True
@@ -181,13 +182,16 @@ def run(words: Sequence[str], until: float) -> bool:
     return False
 
 
+def whole_result(experiment: Experiment, results: Path) -> dict[str, Any] | None:
+    """The published result; None where there is none, or one that was cut down and should not have been."""
+    found = read_result(results, experiment.name)
+    cut = found is not None and str(found.get("scale", "")).startswith("reduced")
+    return None if cut and not experiment.reduced else found
+
+
 def cost_seconds(experiment: Experiment) -> float | None:
     """Seconds of one seed on a CPU: as published here, else as estimated; None where nobody knows."""
-    found = read_result(MEASURED, experiment.name)
-    reduced = (
-        found is not None and str(found.get("scale", "")).startswith("reduced") and not experiment.reduced
-    )
-    measured = None if reduced else seconds_per_seed(found)
+    measured = seconds_per_seed(whole_result(experiment, MEASURED))
     return measured or (60 * experiment.minutes if experiment.minutes else None)
 
 

@@ -1,5 +1,6 @@
 """scripts/reproduce.py: what a name stands for, what is skipped, and an experiment from run to result."""
 
+import dataclasses
 import importlib.util
 import json
 import time
@@ -65,6 +66,15 @@ def test_what_has_its_result_is_left_alone(
     assert "is there" in capsys.readouterr().out
     assert reproduce.reproduce(SMALL, [0, 2], tmp_path, time.monotonic() + 60, dry_run=True)
     assert "--seed_everything=2" in capsys.readouterr().out
+
+
+def test_a_result_that_was_cut_down_stands_for_its_experiment_only_where_that_is_meant(
+    reproduce: ModuleType, tmp_path: Path
+) -> None:
+    record.write_json(tmp_path / "small.json", {"seeds": [0, 1], "scale": "reduced: half"})
+    assert reproduce.whole_result(SMALL, tmp_path) is None
+    meant = dataclasses.replace(SMALL, reduced="half")
+    assert reproduce.whole_result(meant, tmp_path)["seeds"] == [0, 1]
 
 
 @pytest.mark.slow
